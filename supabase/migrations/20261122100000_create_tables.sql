@@ -91,7 +91,7 @@ comment on column public.users.id is 'The id of the Supabase Auth user: auth.uid
 comment on column public.users.role is 'What the user may do. Read from here at each request, so that a change holds at once.';
 comment on column public.users.client_id is 'The employer of an operator; the account that pays for a driver.';
 comment on column public.users.admin_id is 'The user who looks after this one.';
-create unique index users_email_key on public.users (lower(email));
+create index users_email_idx on public.users (lower(email));
 create index users_client_id_idx on public.users (client_id);
 create index users_admin_id_idx on public.users (admin_id);
 

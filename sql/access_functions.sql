@@ -1,0 +1,132 @@
+-- Who may do what. Policies call these; roles are read from public.users at each request, never from the token, so that a
+-- change of role holds at once.
+
+create or replace function private.user_role() returns public.user_role
+language sql stable set search_path = ''
+security definer  -- reads the caller's own row whatever the policies of users say
+as $$
+  select role from public.users where id = auth.uid() and is_active
+$$;
+comment on function private.user_role is 'Role of the signed-in user; null for anon and for users that are not active.';
+
+create or replace function private.is_admin() returns boolean
+language sql stable set search_path = ''
+as $$
+  select coalesce(private.user_role() in ('admin', 'superadmin'), false)
+$$;
+comment on function private.is_admin is 'Whether the signed-in user is an admin or superadmin.';
+
+create or replace function private.operated_client_id() returns uuid
+language sql stable set search_path = ''
+security definer  -- as user_role
+as $$
+  select client_id from public.users where id = auth.uid() and is_active and role = 'operator'
+$$;
+comment on function private.operated_client_id is 'Company of the signed-in operator; null for everybody else.';
+
+create or replace function private.operated_station_ids() returns text[]
+language sql stable set search_path = ''
+security definer  -- one look-up for the whole statement instead of a policy within a policy per row
+as $$
+  select coalesce(array_agg(s.id), '{}')
+    from public.stations as s
+    left join public.locations as l on l.id = s.location_id
+   where private.is_admin() or l.client_id = private.operated_client_id()
+$$;
+comment on function private.operated_station_ids is 'Stations that the signed-in user runs: an operator the company''s, an admin all.';
+
+create or replace function private.operates_location(p_location_id uuid) returns boolean
+language sql stable set search_path = ''
+security definer  -- as operated_station_ids
+as $$
+  select private.is_admin() or exists (
+    select from public.locations where id = p_location_id and client_id = private.operated_client_id())
+$$;
+comment on function private.operates_location is 'Whether the signed-in user runs the location.';
+
+create or replace function private.operates_plan(p_tariff_plan_id uuid) returns boolean
+language sql stable set search_path = ''
+security definer  -- as operated_station_ids
+as $$
+  select private.is_admin() or exists (
+    select from public.tariff_plans where id = p_tariff_plan_id and client_id = private.operated_client_id())
+$$;
+comment on function private.operates_plan is 'Whether the signed-in user may change the tariff plan.';
+
+create or replace function private.own_session_ids() returns uuid[]
+language sql stable set search_path = ''
+security definer  -- as operated_station_ids
+as $$
+  select coalesce(array_agg(id), '{}') from public.charging_sessions where user_id = auth.uid()
+$$;
+comment on function private.own_session_ids is 'Sessions of the signed-in driver.';
+
+create or replace function private.may_join(p_topic text) returns boolean
+language sql stable set search_path = ''
+security definer  -- looks at rows that the caller may not read
+as $$
+  select case split_part(p_topic, ':', 1)
+    when 'session' then exists (
+      select from public.charging_sessions as s
+       where s.id::text = lower(substr(p_topic, 9))
+         and (s.user_id = auth.uid() or s.station_id = any (private.operated_station_ids())))
+    when 'command' then exists (
+      select from public.commands as c
+       where c.id::text = lower(substr(p_topic, 9))
+         and (c.created_by = auth.uid() or c.station_id = any (private.operated_station_ids())))
+    when 'station' then exists (
+      select from public.stations as s
+       where s.id = substr(p_topic, 9) and (s.status <> 'inactive' or s.id = any (private.operated_station_ids())))
+    when 'bridge' then coalesce(private.user_role() = 'bridge', false)
+    else false
+  end
+$$;
+comment on function private.may_join is 'Whether the signed-in user may listen to a Realtime topic: session:{id} and command:{id} their own or the company''s, '
+  'station:{id} any that is on the map, bridge:{id} bridges only.';
+
+create or replace function private.assert_bridge() returns void
+language plpgsql stable set search_path = ''
+as $$
+begin
+  if auth.role() = 'service_role' or private.user_role() = 'bridge' then
+    return;
+  end if;
+  perform private.fail(403, 'OCBRG', 'only a bridge may call this',
+    'Sign in as a user whose role in users is bridge, or use the service key.');
+end $$;
+comment on function private.assert_bridge is 'Ends the request with 403 OCBRG unless the caller is a bridge or the service role.';
+
+create or replace function private.handle_auth_user() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- Auth writes as a role of its own, which has no rights here
+as $$
+begin
+  insert into public.users (id, email, full_name, phone)
+  values (new.id, new.email, new.raw_user_meta_data ->> 'full_name', new.phone)
+  on conflict (id) do update set email = excluded.email, phone = coalesce(excluded.phone, public.users.phone);
+  return new;
+end $$;
+comment on function private.handle_auth_user is 'Trigger on auth.users: every new user is a driver until an admin says otherwise.';
+
+create or replace function private.guard_users() returns trigger
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  if current_user <> 'authenticated' then
+    return new;  -- not through the API with a user's token
+  end if;
+  if not private.is_admin() and (new.id, new.email, new.role, new.client_id, new.admin_id, new.is_active)
+      is distinct from (old.id, old.email, old.role, old.client_id, old.admin_id, old.is_active) then
+    perform private.fail(403, 'OCPRM', 'only an admin may change role, client, admin, e-mail or is_active of a user',
+      'You may change full_name and phone.');
+  end if;
+  if 'superadmin' in (new.role, old.role) and new.role is distinct from old.role and private.user_role() <> 'superadmin' then
+    perform private.fail(403, 'OCPRM', 'only a superadmin may make or unmake a superadmin');
+  end if;
+  return new;
+end $$;
+comment on function private.guard_users is 'Trigger: the columns of users that give rights are for admins.';
+
+grant execute on function private.user_role, private.is_admin, private.operated_client_id, private.operated_station_ids,
+  private.operates_location, private.operates_plan, private.own_session_ids, private.may_join to anon, authenticated, service_role;
+grant execute on function private.guard_users to authenticated;
