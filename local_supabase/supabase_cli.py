@@ -1,0 +1,60 @@
+"""The official Supabase CLI, pointed at the local database."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from .errors import LocalSupabaseError
+from .tools import Tools
+
+
+def push(tools: Tools, project: Path, database_url: str, *, seed: bool) -> list[str]:
+    """Apply migrations not applied yet, then seed files not applied yet; the names of what was applied."""
+    output = _run(tools, project, "db", "push", *_target(database_url), "--yes", *(["--include-seed"] if seed else []))
+    lines = (line.strip() for line in output.splitlines())
+    return [line.split()[2] for line in lines if line.startswith(("Applying migration ", "Seeding data from "))]
+
+
+def advisors(tools: Tools, project: Path, database_url: str) -> list[dict[str, Any]]:
+    """The findings of the dashboard's linter: name, level, title, detail, cache_key ..."""
+    output = _run(
+        tools, project, "db", "advisors", *_target(database_url), "--level", "info", "--output-format", "json"
+    )
+    found = json.loads(output)
+    findings = found if isinstance(found, list) else found.get("data", found.get("lints", []))
+    assert isinstance(findings, list)
+    return findings
+
+
+def types(tools: Tools, project: Path, database_url: str) -> str:
+    """TypeScript types of schema public."""
+    return _run(tools, project, "gen", "types", *_target(database_url), "--lang", "typescript", "--schema", "public")
+
+
+def _target(database_url: str) -> list[str]:
+    # the embedded server has no TLS; --remote also takes a URL, the older --db-url goes away in version 4
+    return [f"--remote={database_url}?sslmode=disable"]
+
+
+def _run(tools: Tools, project: Path, *arguments: str) -> str:
+    env = {
+        **os.environ,
+        "SUPABASE_TELEMETRY_DISABLED": "1",
+        "DO_NOT_TRACK": "1",
+        "NO_COLOR": "1",
+    }
+    done = subprocess.run(
+        [tools.supabase, *arguments, "--workdir", project, "--agent", "no"],
+        capture_output=True,
+        text=True,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise LocalSupabaseError(f"supabase {' '.join(arguments[:2])} failed:\n{(done.stdout + done.stderr).strip()}")
+    return done.stdout if arguments[0] == "gen" or "json" in arguments else done.stdout + done.stderr
