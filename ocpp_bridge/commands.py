@@ -1,0 +1,251 @@
+"""Carries commands to stations: wake-up -> claim -> call -> result.
+
+The truth is in table `commands`. Realtime only says when to look; the bridge also looks after every join, after every
+answer that says there is more, and every few seconds, so a lost broadcast costs seconds and never a command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from . import events
+from .errors import BridgeError, ConnectionGone, NotStored, RealtimeUnavailable, SupabaseUnavailable
+from .ingest import Ingest
+from .metrics import Metrics
+from .settings import Settings
+from .station import Answer, Station, refused
+
+log = logging.getLogger(__name__)
+
+_MAX_CLAIM = 100
+_REALTIME_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+class ClaimsCommands(Protocol):
+    """What the commands need of Supabase."""
+
+    async def claim_commands(self, bridge_id: str, max_commands: int) -> list[dict[str, Any]]:
+        """Commands for this bridge's stations."""
+
+
+class JoinsTopic(Protocol):
+    """One life of the bridge's Realtime topic; see supabase_client.Topic."""
+
+    lost: asyncio.Event
+    why_lost: str
+
+    async def join(self, on_message: Callable[[str, dict[str, Any]], None]) -> None:
+        """Join; raises RealtimeUnavailable."""
+
+    async def answers(self) -> bool:
+        """Whether the server still replies."""
+
+    async def set_auth(self, token: str) -> None:
+        """Carry a fresh token."""
+
+    async def close(self) -> None:
+        """Give it up."""
+
+
+FindStation = Callable[[str], Station | None]  # by connection_id
+CloseConnection = Callable[[str, str], None]  # connection_id, reason
+
+
+class Commands:
+    """Claims this bridge's commands and calls the stations, each in a task of its own."""
+
+    def __init__(
+        self,
+        supabase: ClaimsCommands,
+        make_topic: Callable[[], JoinsTopic],
+        ingest: Ingest,
+        settings: Settings,
+        metrics: Metrics,
+        find: FindStation,
+        close_connection: CloseConnection,
+    ) -> None:
+        self._supabase = supabase
+        self._make_topic = make_topic
+        self._ingest = ingest
+        self._settings = settings
+        self._metrics = metrics
+        self._find = find
+        self._close_connection = close_connection
+        self._woken = asyncio.Event()
+        self._topic: JoinsTopic | None = None
+        self._new_token = asyncio.Event()
+        self._token = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
+        self.joined = False
+
+    def wake(self) -> None:
+        """Look for commands now. Many wake-ups make one look."""
+        self._woken.set()
+
+    def token_changed(self, token: str) -> None:
+        """Carry the fresh token to Realtime."""
+        self._token = token
+        self._new_token.set()
+
+    async def run_claims(self) -> None:
+        """Claim until cancelled."""
+        failing = False
+        while True:
+            try:
+                async with asyncio.timeout(self._settings.claim_interval):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+            self._woken.clear()
+            if self._stopped:
+                return
+            try:
+                claimed = await self._supabase.claim_commands(self._settings.bridge_id, _MAX_CLAIM)
+            except BridgeError as exc:
+                if not failing:
+                    level = logging.WARNING if isinstance(exc, SupabaseUnavailable) else logging.ERROR
+                    log.log(level, "Commands cannot be claimed at present", extra={"error": str(exc)})
+                failing = True
+                await asyncio.sleep(min(1.0, self._settings.claim_interval))
+                continue
+            if failing:
+                failing = False
+                log.info("Commands are claimed again")
+            for command in claimed:
+                self._start(self._carry_out(command))
+            if len(claimed) >= _MAX_CLAIM:
+                self.wake()
+
+    def late_answer(self, station: Station, command_id: str, answer: Answer) -> None:
+        """Store the answer to a call that had timed out; SQL marks the command late."""
+        log.info("Late answer to a command", extra={"station_id": station.id, "command_id": command_id})
+        self._metrics.commands.labels(outcome="late").inc()
+        self._start(self._store(station.id, station.connection_id, command_id, answer))
+
+    async def stop(self) -> None:
+        """Claim no more; let the calls under way end. Cancel it to give them up."""
+        self._stopped = True
+        self.wake()
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    async def abandon(self) -> None:
+        """End the calls under way now."""
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, coroutine: Any) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry_out(self, command: dict[str, Any]) -> None:
+        try:
+            command_id, station_id, connection_id = (
+                str(command[key]) for key in ("command_id", "station_id", "connection_id")
+            )
+            action = str(command["action"])
+            payload = command.get("payload") or {}
+            timeout_s = float(command.get("timeout_s") or self._settings.call_timeout)
+        except (KeyError, TypeError, ValueError) as exc:
+            log.error("claim_commands gave an unusable command", extra={"error": repr(exc)})
+            return
+        station = self._find(connection_id)
+        try:
+            if station is None:
+                raise ConnectionGone("the station is not connected to this bridge any more")
+            answer = await station.call(command_id, action, payload, timeout_s)
+        except ConnectionGone as exc:
+            answer = Answer("failed", error=refused("ConnectionGone", str(exc)))
+        self._metrics.commands.labels(outcome=answer.outcome).inc()
+        log.log(
+            logging.INFO if answer.outcome in ("result", "error") else logging.WARNING,
+            "Command",
+            extra={
+                "station_id": station_id,
+                "command_id": command_id,
+                "action": action,
+                "outcome": answer.outcome,
+                "status": (answer.payload or {}).get("status"),
+                "error": (answer.error or {}).get("code"),
+            },
+        )
+        await self._store(station_id, connection_id, command_id, answer)
+
+    async def _store(self, station_id: str, connection_id: str, command_id: str, answer: Answer) -> None:
+        event = events.answer(
+            station_id, connection_id, command_id, answer.outcome, payload=answer.payload, error=answer.error
+        )
+        try:
+            reply = await self._ingest.deliver(event)
+        except NotStored as exc:
+            log.warning("Answer to a command not stored", extra={"command_id": command_id, "error": str(exc)})
+            return
+        if reply.get("more"):
+            self.wake()
+
+    # --- Realtime ---
+
+    async def run_realtime(self) -> None:
+        """Keep the bridge's topic joined until cancelled. Without Realtime commands are still found, only later."""
+        failures = 0
+        while True:
+            topic = self._make_topic()
+            try:
+                await topic.join(self._on_message)
+                self.joined = True
+                self._metrics.realtime_joined.set(1)
+                self._metrics.realtime_joins.inc()
+                log.info("Realtime joined", extra={"bridge_id": self._settings.bridge_id})
+                failures = 0
+                self.wake()  # what was sent while nobody listened
+                reason = await self._watch(topic)
+                log.warning("Realtime lost, joining again", extra={"reason": reason})
+            except RealtimeUnavailable as exc:
+                failures += 1
+                if failures == 1:
+                    log.warning("Realtime is away; commands are found by polling", extra={"error": str(exc)})
+            finally:
+                self.joined = False
+                self._metrics.realtime_joined.set(0)
+                await topic.close()
+            await asyncio.sleep(_REALTIME_PAUSES_S[min(failures, len(_REALTIME_PAUSES_S) - 1)])
+
+    async def _watch(self, topic: JoinsTopic) -> str:
+        """Return, with the reason, when the topic is lost; carry fresh tokens to it until then."""
+        self._new_token.clear()
+        lost = asyncio.create_task(topic.lost.wait())
+        try:
+            while True:
+                token = asyncio.create_task(self._new_token.wait())
+                try:
+                    await asyncio.wait(
+                        {lost, token},
+                        timeout=self._settings.realtime_probe_interval,
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+                finally:
+                    token.cancel()
+                    await asyncio.gather(token, return_exceptions=True)
+                if topic.lost.is_set():
+                    return topic.why_lost
+                if self._new_token.is_set():
+                    self._new_token.clear()
+                    await topic.set_auth(self._token)
+                elif not await topic.answers():
+                    return topic.why_lost or "no reply to a heartbeat"
+        finally:
+            lost.cancel()
+            await asyncio.gather(lost, return_exceptions=True)
+
+    def _on_message(self, event: str, payload: dict[str, Any]) -> None:
+        if event == "disconnect":
+            self._close_connection(str(payload.get("connection_id")), "disconnected by the central system")
+        else:
+            self.wake()

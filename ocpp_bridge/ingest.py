@@ -1,0 +1,217 @@
+"""Gathers the events of all stations into few requests.
+
+An idle bridge sends an event at once; while requests are under way the next events gather. So no timer adds latency,
+and the busier the bridge the larger its batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from .errors import BridgeError, NotStored, SupabaseError, SupabaseUnavailable
+from .events import Event, Reply
+from .metrics import Metrics
+from .settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Pauses between repeats of a request; the last one is repeated while the retry window lasts.
+_RETRY_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
+# Pauses of deliver(), whose events nobody else will repeat.
+_DELIVER_PAUSES_S = (1.0, 2.0, 5.0, 10.0)
+
+
+class IngestsEvents(Protocol):
+    """What the ingest needs of Supabase."""
+
+    async def ingest(self, events: Sequence[Event]) -> list[Reply]:
+        """Store events in one request; replies are aligned with events. Safe to repeat."""
+
+
+class _Item:
+    __slots__ = ("event", "future", "size", "submitted_at")
+
+    def __init__(self, event: Event, size: int, future: asyncio.Future[Reply], submitted_at: float) -> None:
+        self.event = event
+        self.size = size
+        self.future = future
+        self.submitted_at = submitted_at
+
+
+class Ingest:
+    """Owns the requests under way. A journal for long outages would sit behind submit(), before NotStored."""
+
+    def __init__(self, supabase: IngestsEvents, settings: Settings, metrics: Metrics) -> None:
+        self._supabase = supabase
+        self._settings = settings
+        self._metrics = metrics
+        self._pending: deque[_Item] = deque()
+        self._busy: set[str] = set()  # stations with an event in a request under way
+        self._requests: set[asyncio.Task[None]] = set()
+        self._down = False
+        self._closed = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is under way."""
+        return not self._pending and not self._requests
+
+    async def submit(self, event: Event, size: int = 300) -> Reply:
+        """Store an event and return the database's reply; events of one station are stored in the order submitted.
+
+        `size` is about how many bytes it takes. Raises NotStored when Supabase stays away for longer than the retry
+        window, refuses the event, or too much is waiting already.
+        """
+        if self._closed or len(self._pending) >= self._settings.ingest_queue:
+            raise NotStored("the bridge is shutting down" if self._closed else "too many events are waiting")
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._pending.append(_Item(event, size, future, time.monotonic()))
+        self._send()
+        return await future
+
+    async def deliver(self, event: Event) -> Reply:
+        """Like submit(), for events that nobody will repeat: goes on until it is stored or the caller is cancelled."""
+        attempt = 0
+        while True:
+            try:
+                return await self.submit(event)
+            except NotStored:
+                if self._closed:
+                    raise
+            await asyncio.sleep(_DELIVER_PAUSES_S[min(attempt, len(_DELIVER_PAUSES_S) - 1)])
+            attempt += 1
+
+    async def close(self) -> None:
+        """Refuse further events and wait until the requests under way have ended."""
+        self._closed = True
+        for item in self._pending:
+            _fail(item, NotStored("the bridge is shutting down"))
+        self._pending.clear()
+        while self._requests:
+            await asyncio.wait(set(self._requests))
+
+    def _send(self) -> None:
+        """Start as many requests as there may be."""
+        # While Supabase is away one request at a time is enough to find out when it is back.
+        limit = 1 if self._down else self._settings.ingest_in_flight
+        while self._pending and len(self._requests) < limit:
+            batch = self._take()
+            if not batch:
+                break
+            task = asyncio.create_task(self._request(batch))
+            self._requests.add(task)
+            task.add_done_callback(self._finished)
+        self._metrics.queue.set(len(self._pending))
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._requests.discard(task)
+        if not task.cancelled() and task.exception() is not None:  # a bug; its futures were failed by _request
+            log.error("Ingest request broke", exc_info=task.exception())
+        if not self._closed:
+            self._send()
+
+    def _take(self) -> list[_Item]:
+        """The next batch. A station whose event is under way waits, so that its events cannot overtake each other."""
+        batch: list[_Item] = []
+        waiting: list[_Item] = []
+        passed_over: set[str] = set()
+        size = 0
+        while self._pending and len(batch) < self._settings.ingest_batch_size:
+            item = self._pending.popleft()
+            if item.future.done():  # its submitter was cancelled
+                continue
+            station = _order_key(item.event)
+            if station in self._busy or station in passed_over:
+                waiting.append(item)
+                passed_over.add(station)
+                continue
+            if batch and size + item.size > self._settings.ingest_batch_bytes:
+                waiting.append(item)
+                break
+            batch.append(item)
+            size += item.size
+        self._pending.extendleft(reversed(waiting))
+        self._busy.update(_order_key(item.event) for item in batch)
+        return batch
+
+    async def _request(self, batch: list[_Item]) -> None:
+        try:
+            await self._store(batch)
+        finally:
+            self._busy.difference_update(_order_key(item.event) for item in batch)
+            for item in batch:
+                _fail(item, NotStored("the request was given up"))
+
+    async def _store(self, batch: list[_Item]) -> None:
+        """Store a batch, repeating it while Supabase is away; one that is refused as a whole is halved until the
+        guilty event stands alone."""
+        attempt = 0
+        while True:
+            started = time.monotonic()
+            try:
+                replies = await self._supabase.ingest([item.event for item in batch])
+            except SupabaseUnavailable as exc:
+                self._metrics.ingest_failures.labels(error="unavailable").inc()
+                pause = _RETRY_PAUSES_S[min(attempt, len(_RETRY_PAUSES_S) - 1)]
+                deadline = min(item.submitted_at for item in batch) + self._settings.ingest_retry_window
+                if not self._down:
+                    self._down = True
+                    log.warning("Supabase is away, events wait", extra={"error": str(exc), "events": len(batch)})
+                if self._closed or time.monotonic() + pause > deadline:
+                    self._give_up(batch, exc)
+                    return
+                await asyncio.sleep(pause)
+                attempt += 1
+            except SupabaseError as exc:
+                self._metrics.ingest_failures.labels(error="refused").inc()
+                if len(batch) == 1:
+                    event = batch[0].event
+                    log.error(
+                        "Event refused by the database",
+                        extra={"station_id": event["station_id"], "kind": event["kind"], "error": str(exc)},
+                    )
+                    _fail(batch[0], NotStored("the database refused the message"))
+                    return
+                middle = len(batch) // 2
+                await self._store(batch[:middle])
+                await self._store(batch[middle:])
+                return
+            except BridgeError as exc:  # SupabaseRejected: the bridge's account may not write at all
+                self._metrics.ingest_failures.labels(error="rejected").inc()
+                log.error("Supabase rejects the bridge", extra={"error": str(exc), "events": len(batch)})
+                self._give_up(batch, exc)
+                return
+            else:
+                self._metrics.batch_s.observe(time.monotonic() - started)
+                self._metrics.batch_events.observe(len(batch))
+                if self._down:
+                    self._down = False
+                    log.info("Supabase is back")
+                for item, reply in zip(batch, replies, strict=True):
+                    if not item.future.done():
+                        item.future.set_result(reply)
+                return
+
+    def _give_up(self, batch: list[_Item], reason: BridgeError) -> None:
+        """Fail a batch and whatever has waited as long as it, so that stations learn it before their own time-out."""
+        for item in batch:
+            _fail(item, NotStored(str(reason)))
+        too_old = time.monotonic() - self._settings.ingest_retry_window
+        while self._pending and self._pending[0].submitted_at <= too_old:
+            _fail(self._pending.popleft(), NotStored(str(reason)))
+
+
+def _order_key(event: Event) -> str:
+    """Events with the same key keep their order. Ids differ in case only by a station's mood (see server.py)."""
+    key: str = event["station_id"]
+    return key.lower()
+
+
+def _fail(item: _Item, reason: NotStored) -> None:
+    if not item.future.done():
+        item.future.set_exception(reason)

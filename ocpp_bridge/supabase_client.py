@@ -1,0 +1,335 @@
+"""Every request to Supabase: sign-in, the RPCs and the bridge's Realtime topic. Nothing else imports supabase."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import httpx
+from postgrest.exceptions import APIError
+from realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimeChannelOptions, RealtimeSubscribeStates
+from realtime._async.push import AsyncPush  # the package exports no way to send a heartbeat whose reply can be seen
+from realtime.types import RealtimeAcknowledgementStatus
+from supabase_auth.errors import AuthApiError, AuthError
+from supabase_auth.types import Session
+
+from supabase import AsyncClient, AsyncClientOptions
+
+from .errors import RealtimeUnavailable, SupabaseError, SupabaseRejected, SupabaseUnavailable
+from .events import Event, Reply
+from .settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Refresh this long before the token expires (of 3600 s as a rule), but never later than at half its life.
+_REFRESH_BEFORE_S = 120
+_SIGN_IN_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+# After wrong credentials: long enough not to look like an attack, short enough for somebody who is fixing them.
+_REFUSED_PAUSE_S = 15.0
+
+# SQLSTATE classes that pass: connection, resources, operator intervention, dead-lock and time-out.
+_TRANSIENT = ("08", "53", "57", "40", "55", "58", "XX")
+# PostgREST without its database (PGRST00x), and with a token it does not like (PGRST30x; a new one is on its way).
+_TRANSIENT_PGRST = ("PGRST00", "PGRST3", "PGRST002")
+
+
+class SupabaseClient:
+    """One signed-in client. It keeps itself signed in; until it is, requests raise SupabaseUnavailable."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._http = httpx.AsyncClient(
+            timeout=httpx.Timeout(settings.rpc_timeout, connect=min(3.0, settings.rpc_timeout)),
+            limits=httpx.Limits(max_connections=settings.ingest_in_flight + 8, keepalive_expiry=20),
+            event_hooks={"response": [self._note_status]},
+            follow_redirects=False,
+        )
+        self._client = AsyncClient(
+            settings.url,
+            settings.api_key,
+            AsyncClientOptions(
+                auto_refresh_token=False,  # its refresh gives up after some attempts; _keep_signed_in does not
+                persist_session=False,
+                postgrest_client_retry=False,
+                httpx_client=self._http,
+            ),
+        )
+        self._signed_in = asyncio.Event()
+        self._stale = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._token = settings.api_key
+        self.on_token: Callable[[str], None] | None = None
+
+    async def start(self) -> None:
+        """Begin to sign in; does not wait for it."""
+        if self._settings.bridge_email:
+            self._keeper = asyncio.create_task(self._keep_signed_in())
+        else:
+            self._signed_in.set()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        await self._http.aclose()
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether there is a token to work with."""
+        return self._signed_in.is_set()
+
+    async def wait_signed_in(self) -> None:
+        """Wait until there is a token."""
+        await self._signed_in.wait()
+
+    async def ingest(self, events: Sequence[Event]) -> list[Reply]:
+        """Store events in one request; replies are aligned with events. Safe to repeat.
+
+        Raises SupabaseUnavailable (repeat), SupabaseError (the request as a whole was refused), SupabaseRejected.
+        """
+        replies = await self._rpc("ocpp_ingest", events=events)
+        # Checked here by hand: pydantic would cost more than everything else the bridge does with a reply.
+        if not isinstance(replies, list) or len(replies) != len(events):
+            raise SupabaseError(f"ocpp_ingest gave no reply for each of {len(events)} events")
+        if not all(isinstance(reply, dict) for reply in replies):
+            raise SupabaseError("ocpp_ingest gave a reply that is no object")
+        return replies
+
+    async def bridge_heartbeat(
+        self, bridge_id: str, settings: dict[str, Any], seen: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Renew the lease; `seen` lists all open sockets. The reply names the connections to close."""
+        reply = await self._rpc("bridge_heartbeat", bridge_id=bridge_id, settings=settings, seen=seen)
+        if not isinstance(reply, dict):
+            raise SupabaseError("bridge_heartbeat gave no object")
+        return reply
+
+    async def claim_commands(self, bridge_id: str, max_commands: int) -> list[dict[str, Any]]:
+        """Commands for this bridge's stations, at most one per station, marked as sent already."""
+        commands = await self._rpc("claim_commands", bridge_id=bridge_id, max_commands=max_commands)
+        if not isinstance(commands, list) or not all(isinstance(command, dict) for command in commands):
+            raise SupabaseError("claim_commands gave no list of objects")
+        return commands
+
+    def topic(self, name: str) -> Topic:
+        """A private Realtime topic, not joined yet."""
+        return Topic(self._settings, self._token, name)
+
+    async def _rpc(self, name: str, **params: object) -> Any:
+        if not self._signed_in.is_set():
+            raise SupabaseUnavailable(f"{name}: not signed in yet")
+        try:
+            async with asyncio.timeout(self._settings.rpc_timeout):
+                return (await self._client.rpc(name, params).execute()).data
+        except TimeoutError as exc:
+            raise SupabaseUnavailable(f"{name}: no answer within {self._settings.rpc_timeout:g} s") from exc
+        except (httpx.TransportError, httpx.InvalidURL) as exc:
+            raise SupabaseUnavailable(f"{name}: {type(exc).__name__} {exc}".rstrip()) from exc
+        except APIError as exc:
+            raise _translate(name, exc) from exc
+
+    async def _note_status(self, response: httpx.Response) -> None:
+        if response.status_code == 401:  # expired, or its secret was changed: do not wait for the planned refresh
+            self._stale.set()
+
+    async def _keep_signed_in(self) -> None:
+        session: Session | None = None
+        failures = 0
+        while True:
+            self._stale.clear()
+            try:
+                session = await self._sign_in(session)
+            except (AuthApiError, SupabaseRejected) as exc:
+                if session is not None:  # the refresh token is used up or revoked: the password still works
+                    session = None
+                    continue
+                failures += 1
+                status = getattr(exc, "status", None)
+                if isinstance(status, int) and (status >= 500 or status == 429):
+                    await self._pause_after_failure(exc, failures)
+                    continue
+                log.error(
+                    "Supabase refuses BRIDGE_EMAIL and BRIDGE_PASSWORD; check them and the user's role",
+                    extra={"error": str(exc)},
+                )
+                await asyncio.sleep(_REFUSED_PAUSE_S)
+            except (AuthError, httpx.HTTPError, TimeoutError) as exc:
+                failures += 1
+                await self._pause_after_failure(exc, failures)
+            else:
+                if failures:
+                    log.info("Signed in to Supabase")
+                failures = 0
+                self._token = session.access_token
+                self._signed_in.set()
+                if self.on_token is not None:
+                    self.on_token(session.access_token)
+                await asyncio.sleep(1)  # a token that is refused at once must not become a flood of sign-ins
+                life = session.expires_in - 1
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(max(life - _REFRESH_BEFORE_S, life / 2)):
+                        await self._stale.wait()
+                if self._stale.is_set():
+                    session = None  # a refused token may mean a refused session: begin anew
+
+    async def _sign_in(self, session: Session | None) -> Session:
+        async with asyncio.timeout(self._settings.rpc_timeout):
+            if session is None:
+                assert self._settings.bridge_email is not None
+                assert self._settings.bridge_password is not None
+                reply = await self._client.auth.sign_in_with_password(
+                    {
+                        "email": self._settings.bridge_email,
+                        "password": self._settings.bridge_password.get_secret_value(),
+                    }
+                )
+            else:
+                reply = await self._client.auth.refresh_session(session.refresh_token)
+        if reply.session is None:
+            raise SupabaseRejected("sign-in gave no session")
+        return reply.session
+
+    async def _pause_after_failure(self, exc: Exception, failures: int) -> None:
+        if failures == 1:
+            log.warning("Supabase Auth is away, trying again", extra={"error": f"{type(exc).__name__} {exc}".rstrip()})
+        await asyncio.sleep(_SIGN_IN_PAUSES_S[min(failures, len(_SIGN_IN_PAUSES_S)) - 1])
+
+
+def _translate(name: str, exc: APIError) -> SupabaseUnavailable | SupabaseRejected | SupabaseError:
+    """The error of ours that fits: OC… codes are rules that said no, what passes may be repeated, the rest is a bug."""
+    code = str(exc.code or "")
+    text = f"{name}: {code} {exc.message or ''}".rstrip()
+    if code.startswith("OC"):
+        return SupabaseRejected(text)
+    if not code or code.startswith(_TRANSIENT_PGRST) or (code.startswith("5") and len(code) == 3):
+        return SupabaseUnavailable(text)  # no code at all: it is the gateway that speaks
+    if (len(code) == 5 and code.startswith(_TRANSIENT)) or code in ("401", "408", "425", "429"):
+        return SupabaseUnavailable(text)
+    return SupabaseError(text)
+
+
+class Topic:
+    """A private Realtime topic, joined once: from join() until `lost` is set. Whoever owns it makes the next one.
+
+    The client library is not left to reconnect by itself: it gives up after some attempts, does not rejoin after an
+    expired token, and does not notice a half-open socket because it never looks at the replies to its heartbeats.
+    """
+
+    def __init__(self, settings: Settings, token: str, name: str) -> None:
+        self._settings = settings
+        self._client = AsyncRealtimeClient(
+            f"{settings.url}/realtime/v1",
+            token=settings.api_key,
+            auto_reconnect=False,
+            max_retries=1,
+            timeout=max(1, round(settings.realtime_timeout)),
+        )
+        self._client.access_token = token
+        # Messages before the server's replication is up are lost although the join succeeded (protocol.md 3.8).
+        config = {
+            "broadcast": {"ack": False, "self": False, "replication_ready": True},
+            "presence": {"key": "", "enabled": False},
+            "private": True,
+        }
+        self._channel = self._client.channel(name, cast(RealtimeChannelOptions, {"config": config}))
+        self._channel.on_broadcast("*", cast(Any, self._broadcast))
+        self._channel.on_system(self._system)
+        self._on_message: Callable[[str, dict[str, Any]], None] | None = None
+        self._ready = asyncio.Event()
+        self._joined = False
+        self._phoenix: AsyncRealtimeChannel | None = None
+        self.lost = asyncio.Event()
+        self.why_lost = ""
+
+    async def join(self, on_message: Callable[[str, dict[str, Any]], None]) -> None:
+        """Join, and return once messages are sure to arrive; on_message gets event and payload.
+
+        Raises RealtimeUnavailable.
+        """
+        self._on_message = on_message
+        try:
+            # A refusal is answered after 5 s (protocol.md 4.3), a cold server may need some seconds more.
+            async with asyncio.timeout(2 * self._settings.realtime_timeout):
+                await self._client.connect()
+                await self._channel.subscribe(self._state_changed)
+                if not self._joined:
+                    raise RealtimeUnavailable(self.why_lost or "the join was refused")
+                waits = [asyncio.create_task(self._ready.wait()), asyncio.create_task(self.lost.wait())]
+                try:
+                    await asyncio.wait(
+                        waits, timeout=self._settings.realtime_timeout, return_when=asyncio.FIRST_COMPLETED
+                    )
+                finally:
+                    for task in waits:
+                        task.cancel()
+                    await asyncio.gather(*waits, return_exceptions=True)
+        except TimeoutError as exc:
+            raise RealtimeUnavailable("no answer in time") from exc
+        except RealtimeUnavailable:
+            raise
+        except Exception as exc:  # the library raises bare Exceptions besides those of websockets and OSError
+            raise RealtimeUnavailable(f"{type(exc).__name__} {exc}".rstrip()) from exc
+        if self.lost.is_set():
+            raise RealtimeUnavailable(self.why_lost)
+
+    async def answers(self) -> bool:
+        """Whether the server still replies to a heartbeat."""
+        reply: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if self._phoenix is None:
+            # Messages are routed by topic; a channel object for Phoenix's own topic makes the replies visible.
+            self._phoenix = AsyncRealtimeChannel(self._client, "phoenix")
+            self._client.channels["phoenix"] = self._phoenix
+        push = AsyncPush(self._phoenix, "heartbeat", {}, max(1, round(self._settings.realtime_timeout)))
+
+        def settle(value: bool) -> None:
+            if not reply.done():
+                reply.set_result(value)
+
+        push.receive(RealtimeAcknowledgementStatus.Ok, lambda _: settle(True))
+        try:
+            async with asyncio.timeout(self._settings.realtime_timeout):
+                await push.send()
+                return await reply
+        except TimeoutError:
+            return False
+        finally:
+            push.destroy()
+
+    async def set_auth(self, token: str) -> None:
+        """Carry a fresh token to the server; without it the topic is closed when the old one expires."""
+        await self._client.set_auth(token)
+
+    async def close(self) -> None:
+        """Close the socket and every timer of the library."""
+        for channel in list(self._client.channels.values()):
+            channel.rejoin_timer.reset()
+            channel.join_push.destroy()
+            for push in list(channel.messages_waiting_for_ack.values()):
+                push.destroy()
+            channel.messages_waiting_for_ack.clear()
+        try:
+            async with asyncio.timeout(2):
+                await self._client.close()
+        except Exception as exc:  # it is given up either way
+            log.debug("Closing the Realtime socket failed", extra={"error": repr(exc)})
+
+    def _state_changed(self, state: RealtimeSubscribeStates, error: Exception | None) -> None:
+        if state is RealtimeSubscribeStates.SUBSCRIBED:
+            self._joined = True
+            return
+        self.why_lost = f"{state.value} {error or ''}".rstrip()[:300]
+        self.lost.set()
+
+    def _system(self, payload: Any) -> None:
+        if "replication connection established" in str(payload.message).lower():
+            self._ready.set()
+
+    def _broadcast(self, message: Any) -> None:
+        payload = message.get("payload")
+        if self._on_message is not None:
+            self._on_message(str(message.get("event")), payload if isinstance(payload, dict) else {})
