@@ -332,12 +332,17 @@ create table public.charging_sessions (
   meter_stop_wh numeric,
   meter_last_wh numeric,
   meter_last_at timestamptz,
+  meter_max_wh numeric,
+  meter_steps_wh numeric not null default 0,
+  meter_restarted boolean not null default false,
   energy_wh numeric not null default 0,
   power_w numeric,
   soc_percent numeric,
   parking_start_time timestamptz,
   reported_start text,
   start_key uuid,
+  start_reply jsonb,
+  clock_offset interval not null default '0',
   reservation_id integer,
   stop_reason text,
   stop_id_tag text,
@@ -348,6 +353,8 @@ create table public.charging_sessions (
   tariff jsonb,
   receipt jsonb,
   priced_at timestamptz,
+  priced_energy_wh numeric,
+  live_at timestamptz,
   settled_at timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -368,12 +375,18 @@ comment on column public.charging_sessions.limit_amount is 'Stop at this cost, i
 comment on column public.charging_sessions.meter_start_wh is 'Register of the station at the start, Wh.';
 comment on column public.charging_sessions.meter_stop_wh is 'Register at the end, Wh.';
 comment on column public.charging_sessions.meter_last_wh is 'Newest register seen, Wh, at meter_last_at.';
-comment on column public.charging_sessions.energy_wh is 'Sum of the positive steps of the register, Wh: a meter that restarts loses nothing.';
+comment on column public.charging_sessions.meter_max_wh is 'Highest register seen, Wh: one below it means that the meter restarted, or hiccuped.';
+comment on column public.charging_sessions.meter_steps_wh is 'Sum of the positive steps of the register, Wh: what counts when the meter restarted.';
+comment on column public.charging_sessions.meter_restarted is 'The register fell and stayed low.';
+comment on column public.charging_sessions.energy_wh is 'Energy so far, Wh, unrounded; energy shows it in kWh.';
 comment on column public.charging_sessions.power_w is 'Last power reported, W.';
 comment on column public.charging_sessions.soc_percent is 'Last state of charge of the car, percent.';
 comment on column public.charging_sessions.parking_start_time is 'Since when the car draws nothing more; from here on it parks.';
 comment on column public.charging_sessions.reported_start is 'timestamp of the StartTransaction as sent.';
 comment on column public.charging_sessions.start_key is 'Digest of connector, tag, reported time and register: a repeated StartTransaction finds its session by it.';
+comment on column public.charging_sessions.start_reply is 'The answer to the StartTransaction; a repeat gets the same.';
+comment on column public.charging_sessions.clock_offset is 'What to add to the station''s time stamps where its clock was found wrong at the start.';
+comment on column public.charging_sessions.reservation_id is 'reservationId of the StartTransaction.';
 comment on column public.charging_sessions.stop_reason is 'Reason of OCPP 1.6 §7.36; Local when the station names none.';
 comment on column public.charging_sessions.stop_requested_at is 'When stop_charge was called.';
 comment on column public.charging_sessions.expires_at is 'Pending: until when the StartTransaction must have come.';
@@ -381,12 +394,17 @@ comment on column public.charging_sessions.flags is 'What wants a look: implausi
 comment on column public.charging_sessions.error is 'Why the session came to nothing, for people.';
 comment on column public.charging_sessions.tariff is 'The tariff as it was when the session began.';
 comment on column public.charging_sessions.receipt is 'The itemised bill {cost, currency, lines}; set once, when the session is settled.';
+comment on column public.charging_sessions.priced_energy_wh is 'The energy_wh that amount is the cost of.';
+comment on column public.charging_sessions.live_at is 'When its Realtime topic last got it.';
 comment on column public.charging_sessions.settled_at is 'When the bill was made. Happens once.';
 create unique index charging_sessions_start_key on public.charging_sessions (station_id, start_key);
 create index charging_sessions_station_id_idx on public.charging_sessions (station_id, connector_id, created_at desc);
 create index charging_sessions_user_id_idx on public.charging_sessions (user_id, created_at desc);
 create index charging_sessions_client_id_idx on public.charging_sessions (client_id, created_at desc);
 create index charging_sessions_open_idx on public.charging_sessions (station_id, connector_id) where status in ('pending', 'started');
+create index charging_sessions_stale_price_idx on public.charging_sessions (priced_at)
+  where status = 'started' and priced_energy_wh is distinct from energy_wh;
+create index charging_sessions_unsettled_idx on public.charging_sessions (stop_time) where stop_time is not null and settled_at is null;
 create index charging_sessions_pending_tag_idx on public.charging_sessions (lower(id_tag)) where status in ('pending', 'started');
 
 create table public.transaction_orphans (

@@ -1,0 +1,73 @@
+-- Bridges: their leases, and the housekeeping that rides on their heartbeat.
+
+create or replace function public.bridge_heartbeat(bridge_id text, settings jsonb default '{}', seen jsonb default '[]') returns jsonb
+language plpgsql volatile set search_path = ''
+security definer  -- the bridge holds no grant on the tables
+as $$
+declare
+  v_lease timestamptz := now() + interval '15 s';
+  v_close jsonb;
+begin
+  perform private.assert_bridge();
+  if coalesce(bridge_heartbeat.bridge_id, '') = '' then
+    perform private.fail(400, 'OCARG', 'bridge_id must not be empty');
+  end if;
+  insert into private.bridges as b (id, settings, lease_expires_at) values (bridge_heartbeat.bridge_id, coalesce(bridge_heartbeat.settings, '{}'), v_lease)
+  on conflict (id) do update set settings = excluded.settings, lease_expires_at = excluded.lease_expires_at;
+
+  with mine as (
+    select e ->> 'station_id' as station_id, (e ->> 'connection_id')::uuid as connection_id, (e ->> 'last_message_at')::timestamptz as last_message_at
+      from jsonb_array_elements(bridge_heartbeat.seen) as e
+  ), kept as (
+    -- Ours still, or ours again: the row says disconnected or belongs to a bridge that is gone, yet the socket is open here.
+    update private.station_connections as c
+       set last_message_at = greatest(c.last_message_at, mine.last_message_at), disconnected_at = null, disconnect_code = null,
+           bridge_id = bridge_heartbeat.bridge_id, connection_id = mine.connection_id,
+           booted_at = case when c.connection_id = mine.connection_id then c.booted_at end,
+           connected_at = case when c.connection_id = mine.connection_id then c.connected_at else now() end
+      from mine
+     where c.station_id = mine.station_id
+       and (c.connection_id = mine.connection_id
+              and (c.last_message_at < mine.last_message_at or c.disconnected_at is not null)
+            or c.connection_id <> mine.connection_id
+              and (c.disconnected_at is not null
+                   or not exists (select from private.bridges as b where b.id = c.bridge_id and b.lease_expires_at > now())))
+    returning c.station_id
+  )
+  select coalesce(jsonb_agg(mine.connection_id), '[]') into v_close
+    from mine join private.station_connections as c on c.station_id = mine.station_id
+   where c.connection_id <> mine.connection_id and mine.station_id not in (select station_id from kept);
+
+  -- Rows that say connected here although the bridge has no such socket: it was closed while we could not be told.
+  update private.station_connections as c set disconnected_at = now()
+   where c.bridge_id = bridge_heartbeat.bridge_id and c.disconnected_at is null and c.connected_at < now() - interval '30 s'
+     and not exists (select from jsonb_array_elements(bridge_heartbeat.seen) as e where (e ->> 'connection_id')::uuid = c.connection_id);
+  perform private.keep_house();
+  return jsonb_build_object('lease_expires_at', v_lease, 'close', v_close);
+end $$;
+comment on function public.bridge_heartbeat is 'For bridges, every few seconds: renews the lease (15 s) and names the connections that are no longer their station''s newest. '
+  'seen: the open sockets as [{station_id, connection_id, last_message_at}].';
+
+create or replace function private.keep_house() returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  if not pg_try_advisory_xact_lock(hashtext('private.keep_house')) then
+    return;  -- another bridge does it
+  end if;
+  perform private.expire_waiting();
+  perform private.reprice_sessions(array(
+    select id from public.charging_sessions where status = 'started' and priced_energy_wh is distinct from energy_wh order by priced_at limit 500));
+  -- The last meter value before a pause came too soon after another to be sent to the session's topic.
+  update public.charging_sessions set priced_at = clock_timestamp()
+   where status = 'started' and priced_at > live_at and live_at < now() - (select live_update_interval from private.settings);
+  -- Sessions whose StopTransaction never came: a day for the station's queue, then they are billed at the last register.
+  perform private.settle_session(id) from (
+    select id from public.charging_sessions
+     where stop_time < now() - interval '1 day' and settled_at is null and 'stop_missing' = any (flags) limit 100) as s;
+  perform private.ensure_partitions(now());
+  delete from private.bridges where lease_expires_at < now() - interval '1 day';
+end $$;
+comment on function private.keep_house is 'What has to happen by itself: expiry, running costs, lost stops, partitions. Run by one bridge at a time.';
+
+grant execute on function public.bridge_heartbeat to authenticated, service_role;

@@ -1,0 +1,73 @@
+-- Reading what stations send: never an error, null for what cannot be used. (pg_input_is_valid needs no exception block.)
+
+create or replace function private.to_number(p_value jsonb) returns numeric
+language sql immutable set search_path = ''
+as $$
+  select case when p_value #>> '{}' ~ '^\s*[+-]?\d{1,20}(\.\d{0,20})?([eE][+-]?\d)?\s*$' then (p_value #>> '{}')::numeric end
+$$;
+comment on function private.to_number is 'A JSON number, or a number in a string; null for anything else and for numbers beyond 10^29.';
+
+create or replace function private.to_integer(p_value jsonb) returns integer
+language sql immutable set search_path = ''
+as $$
+  select case when n = trunc(n) and n between -2147483648 and 2147483647 then n::integer end
+    from private.to_number(p_value) as n
+$$;
+comment on function private.to_integer is 'As to_number; null also for fractions and what an integer cannot hold.';
+
+create or replace function private.to_time(p_value text, p_time_zone text) returns timestamptz
+language sql stable set search_path = ''
+as $$
+  select case
+    when p_value !~ '^\s*\d{4}-\d{1,2}-\d{1,2}[Tt ]\d{1,2}:\d{2}(:\d{2}([.,]\d{1,12})?)?\s*([Zz]|[+-]\d{2}(:?\d{2})?)?\s*$' then null
+    when p_value ~ '([Zz]|:\d{2}([.,]\d+)?\s*[+-]\d{2}(:?\d{2})?)\s*$' then
+      case when pg_catalog.pg_input_is_valid(replace(p_value, ',', '.'), 'timestamptz') then replace(p_value, ',', '.')::timestamptz end
+    when pg_catalog.pg_input_is_valid(replace(p_value, ',', '.'), 'timestamp') then
+      replace(p_value, ',', '.')::timestamp at time zone p_time_zone
+  end
+$$;
+comment on function private.to_time is 'An ISO 8601 time; without an offset it is read in p_time_zone. Null for anything else.';
+
+create or replace function private.ocpp_time(p_at timestamptz) returns text
+language sql stable set search_path = ''
+as $$
+  select to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+$$;
+comment on function private.ocpp_time is 'A time as stations read it: seconds, and Z rather than an offset.';
+
+create or replace function private.is_plausible(p_reported_at timestamptz, p_received_at timestamptz) returns boolean
+language sql immutable set search_path = ''
+as $$
+  -- Messages may be queued for long (OCPP 1.6 §3.7), but none comes from the future or from before the product.
+  select coalesce(p_reported_at between '2020-01-01T00:00:00Z' and p_received_at + interval '5 minutes', false)
+$$;
+comment on function private.is_plausible is 'Whether a station''s clock can be believed.';
+
+create or replace function private.clean_tag(p_value jsonb) returns text
+language sql immutable set search_path = ''
+as $$
+  select nullif(left(btrim(regexp_replace(p_value #>> '{}', '[[:cntrl:]]', '', 'g')), 255), '')
+$$;
+comment on function private.clean_tag is 'An idTag without the control bytes and blanks that some readers add; longer than 20 characters is kept.';
+
+create or replace function private.is_secret_key(p_key text) returns boolean
+language sql immutable set search_path = ''
+as $$
+  select coalesce(p_key ~* '(authorizationkey|password|secret|passphrase|private_?key)', false)
+$$;
+comment on function private.is_secret_key is 'Whether a configuration key holds a secret.';
+
+create or replace function private.redact(p_action text, p_payload jsonb) returns jsonb
+language sql immutable set search_path = ''
+as $$
+  select case
+    when p_action = 'ChangeConfiguration' and private.is_secret_key(p_payload ->> 'key') then p_payload || '{"value": "(redacted)"}'
+    when p_action = 'GetConfiguration' and jsonb_typeof(p_payload -> 'configurationKey') = 'array' then
+      jsonb_set(p_payload, '{configurationKey}', (
+        select coalesce(jsonb_agg(case when private.is_secret_key(k ->> 'key') and jsonb_typeof(k) = 'object'
+                                       then k || '{"value": "(redacted)"}' else k end order by n), '[]')
+          from jsonb_array_elements(p_payload -> 'configurationKey') with ordinality as a (k, n)))
+    else p_payload
+  end
+$$;
+comment on function private.redact is 'A payload without the secrets it may carry (security whitepaper A01.FR.06 to 09).';

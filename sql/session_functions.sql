@@ -1,0 +1,468 @@
+-- Sessions: who may charge, how one begins, grows, ends and is billed. Registers in Wh as OCPP has them.
+
+create or replace function private.id_tag_info(p_station_id text, p_id_tag text) returns jsonb
+language plpgsql stable set search_path = ''
+as $$
+declare
+  v_tag public.id_tags;
+  v_status text;
+begin
+  select * into v_tag from public.id_tags where lower(id_tag) = lower(p_id_tag);
+  if not found then
+    -- A tag made up by start_charge() may charge while its session waits or runs (OCPP 1.6 §5.11: the station may ask first).
+    if exists (select from public.charging_sessions
+                where lower(id_tag) = lower(p_id_tag) and status in ('pending', 'started') and station_id = p_station_id
+                  and not 'id_tag_refused' = any (flags)) then
+      return '{"status": "Accepted"}';
+    end if;
+    return jsonb_build_object('status', case when private.bridge_setting(p_station_id, 'unknown_id_tags') = 'accept'
+                                             then 'Accepted' else 'Invalid' end);
+  end if;
+  v_status := case
+    when v_tag.status <> 'Accepted' then v_tag.status::text
+    when v_tag.expiry_date <= now() then 'Expired'
+    when exists (select from public.users where id = v_tag.user_id and not is_active) then 'Blocked'
+    when exists (select from public.clients as c
+                  where c.id = coalesce(v_tag.client_id, (select u.client_id from public.users as u where u.id = v_tag.user_id))
+                    and c.status <> 'active') then 'Blocked'
+    else 'Accepted' end;
+  return jsonb_strip_nulls(jsonb_build_object('status', v_status, 'parentIdTag', v_tag.parent_id_tag,
+                                              'expiryDate', private.ocpp_time(v_tag.expiry_date)));
+end $$;
+comment on function private.id_tag_info is 'IdTagInfo of OCPP 1.6 §7.27 for a tag at a station. A tag nobody knows is Invalid, unless the station''s bridge accepts such tags.';
+
+create or replace function private.bridge_setting(p_station_id text, p_name text) returns text
+language sql stable set search_path = ''
+as $$
+  select b.settings ->> p_name
+    from private.station_connections as c join private.bridges as b on b.id = c.bridge_id
+   where c.station_id = p_station_id
+$$;
+comment on function private.bridge_setting is 'A setting of the bridge that holds the station; null when none does.';
+
+create or replace function private.ensure_connector(p_station_id text, p_number integer) returns integer
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  if p_number is null or p_number not between 1 and 1000 then
+    return null;
+  end if;
+  insert into public.connectors (station_id, number)
+  select p_station_id, p_number
+   where not exists (select from public.connectors where station_id = p_station_id and number = p_number)
+  on conflict (station_id, number) do nothing;
+  return p_number;
+end $$;
+comment on function private.ensure_connector is 'The connector''s number, its row made when it is new; null for one that cannot be (below 1, above 1000).';
+
+-- Prices -----------------------------------------------------------------------------------------
+create or replace function private.reprice_sessions(p_session_ids uuid[]) returns void
+language sql volatile set search_path = ''
+as $$
+  update public.charging_sessions as s
+     set amount = (p.price ->> 'cost')::numeric, currency = p.price ->> 'currency', priced_at = clock_timestamp(), priced_energy_wh = s.energy_wh
+    from (select o.id, private.price_session(o) as price
+            from public.charging_sessions as o
+           where o.id = any (p_session_ids) and o.status = 'started' and o.tariff is not null
+           order by o.id) as p
+   where s.id = p.id
+$$;
+comment on function private.reprice_sessions is 'Brings the running cost of sessions up to their last meter value.';
+
+create or replace function private.settle_session(p_session_id uuid) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_session public.charging_sessions;
+  v_receipt jsonb;
+begin
+  select * into v_session from public.charging_sessions where id = p_session_id for update;
+  if v_session.settled_at is not null or v_session.stop_time is null then
+    return v_session;
+  end if;
+  v_receipt := private.price_session(v_session);
+  update public.charging_sessions
+     set amount = (v_receipt ->> 'cost')::numeric, currency = v_receipt ->> 'currency', receipt = v_receipt, priced_at = clock_timestamp(),
+         priced_energy_wh = energy_wh,
+         settled_at = now(), flags = array_remove(flags, 'held')
+   where id = p_session_id
+  returning * into v_session;
+  return v_session;
+end $$;
+comment on function private.settle_session is 'Makes the bill of an ended session that was not billed at its stop: its StopTransaction never came, or it was held for review. A repeat changes nothing.';
+
+-- Begin ------------------------------------------------------------------------------------------
+create or replace function private.start_transaction(p_station public.stations, p_payload jsonb, p_received_at timestamptz) returns jsonb
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_tag text := private.clean_tag(p_payload -> 'idTag');
+  v_number integer := private.to_integer(p_payload -> 'connectorId');
+  v_connector integer;
+  v_meter numeric := private.to_number(p_payload -> 'meterStart');
+  v_reported timestamptz := private.to_time(p_payload ->> 'timestamp', p_station.clock_time_zone);
+  v_plausible boolean := private.is_plausible(v_reported, p_received_at);
+  v_start timestamptz := case when v_plausible then v_reported else p_received_at end;
+  v_key uuid := md5(jsonb_build_array(v_number, lower(v_tag), p_payload ->> 'timestamp', v_meter)::text)::uuid;
+  v_info jsonb;
+  v_session public.charging_sessions;
+  v_flags text[] := '{}';
+  v_owner public.id_tags;
+  v_orphan public.transaction_orphans;
+  v_tariff jsonb;
+  v_price jsonb;
+begin
+  select * into v_session from public.charging_sessions where station_id = p_station.id and start_key = v_key for update;
+  if found then
+    if v_plausible or v_session.meter_stop_wh is null then
+      return v_session.start_reply;  -- the repeat of §3.7.1: the first answer, verbatim
+    end if;
+    -- A clock that always says the same: the former session has ended, so this is a new one.
+    v_key := md5(v_key::text || p_received_at::text)::uuid;
+  end if;
+
+  v_info := private.id_tag_info(p_station.id, v_tag);
+  v_connector := private.ensure_connector(p_station.id, v_number);
+  if v_connector is null then v_flags := v_flags || 'connector_impossible'::text; end if;
+  if not v_plausible then v_flags := v_flags || 'clock_wrong'::text; end if;
+  if v_meter is null then v_flags := v_flags || 'meter_start_missing'::text; end if;
+
+  -- The session that a person asked for: by its generated tag; or, where the reader mangled that, by the connector.
+  select * into v_session from public.charging_sessions as s
+   where s.station_id = p_station.id and lower(s.id_tag) = lower(v_tag) and s.start_time is null and s.status in ('pending', 'error')
+   order by s.created_at desc limit 1 for update;
+  if not found and v_info ->> 'status' <> 'Accepted' then
+    select s.* into v_session from public.charging_sessions as s
+     where s.station_id = p_station.id and s.connector_id = v_connector and s.status = 'pending'
+       and exists (select from public.commands as c where c.session_id = s.id and c.action = 'RemoteStartTransaction'
+                      and c.status in ('sent', 'accepted', 'timed_out'))
+     order by s.created_at desc limit 1 for update;
+    if found then
+      v_flags := v_flags || 'id_tag_mangled'::text;
+      v_info := '{"status": "Accepted"}';
+    end if;
+  end if;
+
+  v_tariff := private.tariff_snapshot(p_station.id, v_connector, v_start);
+  v_price := private.price_periods(v_tariff, jsonb_build_array(  -- a session fee is due from the first moment
+    jsonb_build_object('start_at', v_start, 'end_at', v_start, 'energy_kwh', 0, 'parking', false)));
+  if v_session.id is not null then
+    if v_session.status = 'error' then v_info := '{"status": "Accepted"}'; end if;  -- late, but it was asked for
+    update public.charging_sessions
+       set status = 'started', connector_id = v_connector, start_time = v_start, reported_start = p_payload ->> 'timestamp',
+           start_key = v_key, meter_start_wh = v_meter, meter_max_wh = v_meter, error = null, expires_at = null,
+           flags = flags || v_flags, clock_offset = case when v_plausible then '0' else coalesce(p_received_at - v_reported, '0') end,
+           reservation_id = private.to_integer(p_payload -> 'reservationId'), tariff = v_tariff,
+           amount = (v_price ->> 'cost')::numeric, currency = v_price ->> 'currency', priced_energy_wh = 0
+     where id = v_session.id
+    returning * into v_session;
+    update public.commands set effect_at = p_received_at
+     where session_id = v_session.id and action = 'RemoteStartTransaction' and effect_at is null;
+  else
+    select * into v_owner from public.id_tags where lower(id_tag) = lower(v_tag);
+    if v_info ->> 'status' <> 'Accepted' then v_flags := v_flags || 'id_tag_refused'::text; end if;
+    insert into public.charging_sessions (station_id, connector_id, user_id, client_id, id_tag, status, start_time, reported_start,
+        start_key, meter_start_wh, meter_max_wh, flags, clock_offset, reservation_id, tariff, amount, currency, priced_energy_wh)
+    values (p_station.id, v_connector, v_owner.user_id,
+        coalesce(v_owner.client_id, (select u.client_id from public.users as u where u.id = v_owner.user_id)),
+        v_tag, 'started', v_start, p_payload ->> 'timestamp', v_key, v_meter, v_meter, v_flags,
+        case when v_plausible then '0' else coalesce(p_received_at - v_reported, '0') end,
+        private.to_integer(p_payload -> 'reservationId'), v_tariff, (v_price ->> 'cost')::numeric, v_price ->> 'currency', 0)
+    returning * into v_session;
+  end if;
+
+  -- A connector carries one transaction: an older one that never stopped has lost its StopTransaction. It is closed at its
+  -- last register but not settled, because a late StopTransaction still wins.
+  update public.charging_sessions
+     set status = 'stopped', stop_time = greatest(start_time, coalesce(meter_last_at + clock_offset, start_time)),
+         stop_reason = 'Other', flags = flags || 'stop_missing'::text
+   where station_id = p_station.id and connector_id = v_connector and status = 'started' and id <> v_session.id and start_time < v_start;
+
+  update public.charging_sessions
+     set start_reply = jsonb_build_object('transactionId', v_session.transaction_id, 'idTagInfo', v_info)
+   where id = v_session.id;
+  if v_session.stop_requested_at is not null then
+    perform private.queue_remote_stop(v_session);
+  end if;
+
+  -- A StopTransaction that came before its start, from a station that had no id to name.
+  select * into v_orphan from public.transaction_orphans as o
+   where o.station_id = p_station.id and o.resolved_at is null and o.action = 'StopTransaction'
+     and coalesce(o.reported_transaction_id, 0) <= 0
+     and private.to_number(o.payload -> 'meterStop') >= coalesce(v_meter, 0)
+     and private.to_time(o.payload ->> 'timestamp', p_station.clock_time_zone) >= v_start
+   order by o.received_at limit 1 for update;
+  if found then
+    perform private.end_session(p_station, v_session.id, v_orphan.payload, v_orphan.received_at);
+    update public.transaction_orphans set session_id = v_session.id, resolved_at = now() where id = v_orphan.id;
+  end if;
+  return jsonb_build_object('transactionId', v_session.transaction_id, 'idTagInfo', v_info);
+end $$;
+comment on function private.start_transaction is 'OCPP 1.6 §4.8: the payload of the answer. Registers in Wh. Recorded whatever the tag''s status. '
+  'Idempotent on station, connector, tag, reported time and register: a repeat gets the stored answer.';
+
+-- Meter values -----------------------------------------------------------------------------------
+create or replace function private.store_meter_values(p_items jsonb) returns uuid[]
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_grown uuid[];
+begin
+  -- p_items: [{station_id, clock_time_zone, connector_id, transaction_id, session_id, received_at, meter_value: MeterValue or a list}]
+  with item as materialized (
+    select row_number() over () as n, i ->> 'station_id' as station_id, private.to_integer(i -> 'connector_id') as connector_id,
+           private.to_number(i -> 'transaction_id') as transaction_id, (i ->> 'session_id')::uuid as session_id,
+           (i ->> 'received_at')::timestamptz as received_at,
+           coalesce(private.to_time(m.value ->> 'timestamp', i ->> 'clock_time_zone'), (i ->> 'received_at')::timestamptz) as reported_at,
+           case jsonb_typeof(m.value -> 'sampledValue') when 'array' then m.value -> 'sampledValue'
+                when 'object' then jsonb_build_array(m.value -> 'sampledValue') else '[]' end as samples
+      from jsonb_array_elements(p_items) as i
+     cross join jsonb_array_elements(case jsonb_typeof(i -> 'meter_value') when 'array' then i -> 'meter_value'
+                                          when 'object' then jsonb_build_array(i -> 'meter_value') else '[]' end) as m
+  ), sample as (
+    -- Defaults of §7.43; of several contexts in one MeterValue the last in time counts (field: Begin and End together).
+    select n, measurand, phase, rank, context, max(rank) over (partition by n) as top_rank,
+           number * case lower(unit) when 'kwh' then 1000 when 'kw' then 1000 else 1 end as number, unit
+      from (select item.n, x ->> 'measurand' as measurand, x ->> 'phase' as phase, coalesce(x ->> 'unit', '') as unit,
+                   coalesce(x ->> 'context', 'Sample.Periodic') as context,
+                   case x ->> 'context' when 'Transaction.Begin' then 0 when 'Sample.Clock' then 1 when 'Transaction.End' then 3 else 2 end as rank,
+                   private.to_number(x -> 'value') as number
+              from item
+             cross join jsonb_array_elements(item.samples) as x
+             where jsonb_typeof(x) = 'object' and coalesce(x ->> 'format', 'Raw') <> 'SignedData'
+               and coalesce(x ->> 'location', 'Outlet') in ('Outlet', 'Inlet', 'Body')) as raw
+  ), fact as (
+    select n, max(context) filter (where rank = top_rank) as context,
+           -- the total where there is one, else the sum of the phases
+           coalesce(max(number) filter (where coalesce(measurand, 'Energy.Active.Import.Register') = 'Energy.Active.Import.Register' and phase is null and rank = top_rank),
+                    sum(number) filter (where coalesce(measurand, 'Energy.Active.Import.Register') = 'Energy.Active.Import.Register' and phase ~ '^L[123]' and rank = top_rank)) as energy_wh,
+           coalesce(max(number) filter (where measurand = 'Power.Active.Import' and phase is null and rank = top_rank),
+                    sum(number) filter (where measurand = 'Power.Active.Import' and phase ~ '^L[123](-N)?$' and rank = top_rank)) as power_w,
+           coalesce(max(number) filter (where measurand = 'Current.Import' and phase is null and rank = top_rank),
+                    avg(number) filter (where measurand = 'Current.Import' and phase ~ '^L[123]$' and rank = top_rank)) as current_a,
+           coalesce(max(number) filter (where measurand = 'Voltage' and phase is null and rank = top_rank),
+                    avg(number) filter (where measurand = 'Voltage' and phase ~ '^L[123](-N)?$' and rank = top_rank)) as voltage_v,
+           max(case lower(unit) when 'fahrenheit' then (number - 32) * 5 / 9 when 'k' then number - 273.15 else number end)
+             filter (where measurand = 'Temperature' and rank = top_rank) as temperature_c,
+           max(number) filter (where measurand = 'SoC' and rank = top_rank) as soc_percent
+      from sample group by n
+  ), resolved as (
+    select item.*, f.context, f.energy_wh, f.power_w, f.current_a, f.voltage_v, f.temperature_c, f.soc_percent,
+           coalesce(item.session_id, named.id, running.id) as found_id
+      from item
+      left join fact as f using (n)
+      left join lateral (
+        select s.id from public.charging_sessions as s
+         where item.transaction_id between 1 and 2147483647 and s.transaction_id = item.transaction_id::integer
+           and s.station_id = item.station_id and s.start_time is not null
+           -- values of a finished transaction go on at some stations
+           and (s.stop_time is null or 'stop_missing' = any (s.flags) or item.reported_at + s.clock_offset <= s.stop_time)
+      ) as named on true
+      left join lateral (
+        select s.id from public.charging_sessions as s
+         where named.id is null and item.connector_id > 0 and s.station_id = item.station_id and s.connector_id = item.connector_id
+           and s.start_time <= item.reported_at + s.clock_offset
+           and (s.status = 'started' or s.stop_time >= item.reported_at + s.clock_offset)
+           -- an id of ours that is another session's says that it is not this one
+           and (coalesce(item.transaction_id, 0) <= 0
+                or not exists (select from public.charging_sessions as o where o.transaction_id = item.transaction_id))
+         order by s.start_time desc limit 1
+      ) as running on true
+  ), stored as (
+    insert into public.meter_values as v (station_id, connector_id, session_id, transaction_id, reported_at, received_at, context,
+        energy_wh, power_w, current_a, voltage_v, temperature_c, soc_percent, samples, digest)
+    select station_id, coalesce(connector_id, 0), found_id, transaction_id, reported_at, received_at, coalesce(context, 'Sample.Periodic'),
+           energy_wh, power_w, round(current_a, 3), round(voltage_v, 3), round(temperature_c, 2), soc_percent, samples, md5(samples::text)::uuid
+      from resolved
+     order by station_id, connector_id, reported_at  -- two batches lock in the same order
+    on conflict do nothing
+    returning v.session_id, v.reported_at, v.context, v.energy_wh, v.power_w, v.soc_percent
+  ), news as (
+    select st.*, s.meter_last_wh, s.meter_start_wh, s.meter_max_wh,
+           lag(st.energy_wh) over (partition by st.session_id order by (st.energy_wh is null), st.reported_at, st.energy_wh) as former_wh
+      from stored as st join public.charging_sessions as s on s.id = st.session_id
+     where s.status = 'started' and (s.meter_last_at is null or st.reported_at >= s.meter_last_at)
+       and not (st.context = 'Transaction.Begin' and s.meter_last_at is not null)
+  ), growth as (
+    select session_id, max(reported_at) as last_at,
+           (array_agg(energy_wh order by reported_at desc, energy_wh desc) filter (where energy_wh is not null))[1] as last_wh,
+           max(energy_wh) as max_wh,
+           coalesce(sum(greatest(energy_wh - coalesce(former_wh, meter_last_wh, meter_start_wh), 0)), 0) as steps_wh,
+           count(*) filter (where energy_wh < greatest(coalesce(former_wh, 0), meter_max_wh)) as below,
+           (array_agg(power_w order by reported_at desc) filter (where power_w is not null))[1] as power_w,
+           (array_agg(soc_percent order by reported_at desc) filter (where soc_percent is not null))[1] as soc_percent
+      from news group by session_id order by session_id
+  ), locked as (
+    select s.id from public.charging_sessions as s where s.id in (select session_id from growth) order by s.id for update
+  ), grown as (
+    update public.charging_sessions as s
+       set meter_start_wh = coalesce(s.meter_start_wh, g.last_wh),
+           meter_last_wh = coalesce(g.last_wh, s.meter_last_wh), meter_last_at = g.last_at,
+           meter_max_wh = greatest(s.meter_max_wh, g.max_wh),
+           meter_steps_wh = s.meter_steps_wh + g.steps_wh,
+           -- one low reading is a hiccup, a second in a row a meter that began anew
+           meter_restarted = s.meter_restarted or (g.last_wh < s.meter_max_wh and (g.below > 1 or s.meter_last_wh < s.meter_max_wh)),
+           energy_wh = private.energy_so_far(s.meter_start_wh, coalesce(g.last_wh, s.meter_last_wh), greatest(s.meter_max_wh, g.max_wh),
+                                             s.meter_steps_wh + g.steps_wh, s.meter_restarted),
+           energy = round(private.energy_so_far(s.meter_start_wh, coalesce(g.last_wh, s.meter_last_wh), greatest(s.meter_max_wh, g.max_wh),
+                                                s.meter_steps_wh + g.steps_wh, s.meter_restarted) / 1000, 3),
+           power_w = coalesce(g.power_w, s.power_w), soc_percent = coalesce(g.soc_percent, s.soc_percent)
+      from growth as g, locked as l
+     where s.id = g.session_id and l.id = s.id
+    returning s.id
+  )
+  select coalesce(array_agg(id), '{}') into v_grown from grown;
+  return v_grown;
+end $$;
+comment on function private.store_meter_values is 'Stores MeterValues of many stations at once, each once, and moves the sessions they belong to forward. '
+  'Returns the sessions that grew. OCPP 1.6 §4.7.';
+
+create or replace function private.energy_so_far(p_start_wh numeric, p_last_wh numeric, p_max_wh numeric, p_steps_wh numeric, p_restarted boolean)
+returns numeric
+language sql immutable set search_path = ''
+as $$
+  select case when p_last_wh >= p_max_wh and not p_restarted then greatest(p_last_wh - coalesce(p_start_wh, p_last_wh), 0) else p_steps_wh end
+$$;
+comment on function private.energy_so_far is 'Wh since the start: the register''s difference; the sum of its positive steps when the meter restarted.';
+
+-- End --------------------------------------------------------------------------------------------
+create or replace function private.end_session(p_station public.stations, p_session_id uuid, p_payload jsonb, p_received_at timestamptz)
+returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_session public.charging_sessions;
+  v_meter numeric := private.to_number(p_payload -> 'meterStop');
+  v_reported timestamptz := private.to_time(p_payload ->> 'timestamp', p_station.clock_time_zone);
+  v_stop timestamptz;
+  v_steps numeric;
+  v_difference numeric;
+  v_energy numeric;
+  v_most numeric;
+  v_flags text[] := '{}';
+begin
+  select * into v_session from public.charging_sessions where id = p_session_id for update;
+  if v_session.meter_stop_wh is not null or v_session.settled_at is not null then
+    if v_meter is distinct from v_session.meter_stop_wh then
+      update public.charging_sessions set flags = flags || 'stop_differs'::text where id = p_session_id and not 'stop_differs' = any (flags);
+    end if;
+    return v_session;  -- settled once, whatever comes later
+  end if;
+
+  if jsonb_typeof(p_payload -> 'transactionData') in ('array', 'object') then
+    -- while the session is still open, so that its samples count
+    update public.charging_sessions set status = 'started', stop_time = null where id = p_session_id and status = 'stopped';
+    perform private.store_meter_values(jsonb_build_array(jsonb_build_object(
+      'station_id', p_station.id, 'clock_time_zone', p_station.clock_time_zone, 'connector_id', coalesce(v_session.connector_id, 0),
+      'transaction_id', p_payload -> 'transactionId', 'session_id', p_session_id, 'received_at', p_received_at,
+      'meter_value', p_payload -> 'transactionData')));
+    select * into v_session from public.charging_sessions where id = p_session_id;
+  end if;
+
+  v_reported := v_reported + v_session.clock_offset;
+  v_stop := greatest(v_session.start_time, case when private.is_plausible(v_reported, p_received_at) then v_reported else p_received_at end);
+  if v_meter is null then
+    v_flags := v_flags || 'meter_stop_missing'::text;
+    v_meter := coalesce(v_session.meter_last_wh, v_session.meter_start_wh, 0);
+  end if;
+
+  v_steps := v_session.meter_steps_wh
+    + greatest(v_meter - coalesce(v_session.meter_last_wh, v_session.meter_start_wh, v_meter), 0);
+  v_difference := v_meter - coalesce(v_session.meter_start_wh, v_meter);
+  v_energy := case when v_difference >= 0 and v_meter >= coalesce(v_session.meter_max_wh, v_meter) and not v_session.meter_restarted
+                   then v_difference else v_steps end;
+  -- What the connector could have given in the time, and a tenth; a minute and 100 Wh for clocks and registers in whole units.
+  v_most := (select coalesce(c.power, p_station.power_capacity) from (select) as one
+               left join public.connectors as c on c.station_id = p_station.id and c.number = v_session.connector_id)
+    * 1000 * 1.1 * (extract(epoch from v_stop - v_session.start_time) + 60) / 3600 + 100;
+  if v_energy > v_most and v_difference between 0 and v_most then
+    v_energy := v_difference;  -- the samples ran on another register than start and stop
+  end if;
+  if v_energy > v_most then
+    v_flags := v_flags || 'implausible_energy'::text;
+    if p_station.hold_implausible then v_flags := v_flags || 'held'::text; end if;
+  end if;
+  if v_meter < coalesce(v_session.meter_max_wh, v_meter) or v_session.meter_restarted then v_flags := v_flags || 'meter_restarted'::text; end if;
+
+  v_session.status := 'stopped';
+  v_session.stop_time := v_stop;
+  v_session.meter_stop_wh := v_meter;
+  v_session.energy_wh := v_energy;
+  v_session.parking_start_time := case when v_session.parking_start_time < v_stop
+                                       then greatest(v_session.parking_start_time, v_session.start_time) end;
+  v_session.flags := array_remove(v_session.flags, 'stop_missing') || v_flags;
+  v_session.receipt := private.price_session(v_session);
+  -- one update: nobody ever sees an ended session without its bill
+  update public.charging_sessions
+     set status = v_session.status, stop_time = v_stop, meter_stop_wh = v_meter, meter_steps_wh = v_steps, energy_wh = v_energy,
+         energy = round(v_energy / 1000, 3), power_w = 0, stop_reason = coalesce(p_payload ->> 'reason', 'Local'),
+         stop_id_tag = private.clean_tag(p_payload -> 'idTag'), flags = v_session.flags, parking_start_time = v_session.parking_start_time,
+         amount = (v_session.receipt ->> 'cost')::numeric, currency = v_session.receipt ->> 'currency', receipt = v_session.receipt,
+         priced_at = clock_timestamp(), priced_energy_wh = v_energy,
+         settled_at = case when 'held' = any (v_session.flags) then null else now() end
+   where id = p_session_id
+  returning * into v_session;
+  update public.commands set effect_at = p_received_at
+   where session_id = p_session_id and action = 'RemoteStopTransaction' and effect_at is null;
+  update public.commands set status = 'cancelled', error = 'the session has ended'
+   where session_id = p_session_id and status = 'queued';
+  return v_session;
+end $$;
+comment on function private.end_session is 'Ends and bills a session with the payload of a StopTransaction, once: a repeat returns it as it is.';
+
+create or replace function private.find_stopping_session(p_station public.stations, p_payload jsonb, p_received_at timestamptz) returns uuid
+language plpgsql stable set search_path = ''
+as $$
+declare
+  v_transaction numeric := private.to_number(p_payload -> 'transactionId');
+  v_meter numeric := private.to_number(p_payload -> 'meterStop');
+  v_tag text := private.clean_tag(p_payload -> 'idTag');
+  v_stop timestamptz := coalesce(private.to_time(p_payload ->> 'timestamp', p_station.clock_time_zone), p_received_at);
+  v_ids uuid[];
+begin
+  select array_agg(id) into v_ids from public.charging_sessions
+   where v_transaction between 1 and 2147483647 and transaction_id = v_transaction::integer
+     and station_id = p_station.id and start_time is not null;
+  if v_ids is not null then
+    return v_ids[1];
+  end if;
+  -- A repeat of a stop that had no id of ours either.
+  select array_agg(id) into v_ids from public.charging_sessions
+   where station_id = p_station.id and status = 'stopped' and meter_stop_wh = v_meter
+     and stop_time = v_stop + clock_offset and coalesce(lower(stop_id_tag), '') = coalesce(lower(v_tag), '');
+  if v_ids is not null then
+    return v_ids[1];
+  end if;
+  -- The station never got an id (0, -1; errata E3.18) or names a strange one: the single open session that fits.
+  select array_agg(id) into v_ids from public.charging_sessions
+   where station_id = p_station.id and status = 'started'
+     and coalesce(meter_start_wh, 0) <= coalesce(v_meter, meter_start_wh, 0) and start_time <= v_stop + clock_offset + interval '1 minute'
+     and (coalesce(v_transaction, 0) <= 0 or v_tag is null or lower(id_tag) = lower(v_tag));
+  return case when cardinality(v_ids) = 1 then v_ids[1] end;
+end $$;
+comment on function private.find_stopping_session is 'The session that a StopTransaction means; null when none or several fit.';
+
+create or replace function private.stop_transaction(p_station public.stations, p_payload jsonb, p_received_at timestamptz, out reply jsonb, out session public.charging_sessions)
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_id uuid := private.find_stopping_session(p_station, p_payload, p_received_at);
+  v_tag text := private.clean_tag(p_payload -> 'idTag');
+begin
+  if v_id is null then
+    insert into public.transaction_orphans (station_id, action, reported_transaction_id, payload, payload_digest, received_at)
+    values (p_station.id, 'StopTransaction', private.to_number(p_payload -> 'transactionId'), p_payload, md5(p_payload::text)::uuid, p_received_at)
+    on conflict (station_id, action, payload_digest) do nothing;
+  else
+    session := private.end_session(p_station, v_id, p_payload, p_received_at);
+  end if;
+  reply := '{}';
+  if v_tag is not null then
+    -- About that tag alone; a stop is never refused (§4.10).
+    reply := jsonb_build_object('idTagInfo', case
+      when lower(v_tag) = lower(session.id_tag) and not 'id_tag_refused' = any (session.flags)
+           and not exists (select from public.id_tags where lower(id_tag) = lower(v_tag)) then '{"status": "Accepted"}'::jsonb
+      else private.id_tag_info(p_station.id, v_tag) end);
+  end if;
+end $$;
+comment on function private.stop_transaction is 'OCPP 1.6 §4.10: always confirmed. What fits no session is kept in transaction_orphans.';

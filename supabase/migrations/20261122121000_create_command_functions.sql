@@ -1,0 +1,412 @@
+-- Commands to stations, and the charge that a person starts and stops.
+
+create or replace function private.station_by_id(p_station_id text) returns public.stations
+language plpgsql stable set search_path = ''
+as $$
+declare
+  v_station public.stations;
+begin
+  select * into v_station from public.stations where lower(id) = lower(p_station_id);
+  if not found then
+    perform private.fail(404, 'OCSTA', format('station "%s" is not known', p_station_id), 'GET /rest/v1/stations lists the stations.');
+  end if;
+  return v_station;
+end $$;
+comment on function private.station_by_id is 'The station, found without regard to case. 404 OCSTA when there is none.';
+
+create or replace function private.is_online(p_station_id text) returns boolean
+language sql stable set search_path = ''
+as $$
+  select exists (select from private.station_connections as c join private.bridges as b on b.id = c.bridge_id
+                  where c.station_id = p_station_id and c.disconnected_at is null and b.lease_expires_at > now())
+$$;
+comment on function private.is_online is 'Whether a living bridge holds a connection of the station.';
+
+create or replace function private.assert_person() returns void
+language plpgsql stable set search_path = ''
+as $$
+begin
+  if auth.role() = 'service_role' then
+    return;
+  end if;
+  if private.user_role() is null then
+    perform private.fail(403, 'OCPRM', 'this user may not act', 'Sign in as an active user.');
+  elsif private.user_role() = 'bridge' then
+    perform private.fail(403, 'OCPRM', 'a bridge may not command stations', 'Sign in as a person.');
+  end if;
+end $$;
+comment on function private.assert_person is 'Ends the request with 403 OCPRM unless an active person or the service role calls.';
+
+create or replace function private.operates_station(p_station_id text) returns boolean
+language sql stable set search_path = ''
+as $$
+  select coalesce(auth.role() = 'service_role', false) or p_station_id = any (private.operated_station_ids())
+$$;
+comment on function private.operates_station is 'Whether the caller runs the station.';
+
+create or replace function private.check_command(p_action text, p_payload jsonb) returns void
+language plpgsql immutable set search_path = ''
+as $$
+declare
+  -- What OCPP 1.6 §6 requires, as key -> values it may have ("integer", "string", or a list of words).
+  v_required jsonb := '{
+    "RemoteStartTransaction": {"idTag": "string"},
+    "RemoteStopTransaction": {"transactionId": "integer"},
+    "Reset": {"type": ["Hard", "Soft"]},
+    "TriggerMessage": {"requestedMessage": ["BootNotification", "DiagnosticsStatusNotification", "FirmwareStatusNotification", "Heartbeat",
+                                            "MeterValues", "StatusNotification"]},
+    "UnlockConnector": {"connectorId": "integer"},
+    "ChangeAvailability": {"connectorId": "integer", "type": ["Inoperative", "Operative"]},
+    "ChangeConfiguration": {"key": "string", "value": "string"},
+    "GetConfiguration": {}, "ClearCache": {}, "DataTransfer": {"vendorId": "string"}
+  }';
+  v_key text;
+  v_kind jsonb;
+begin
+  if p_action is null or not v_required ? p_action then
+    perform private.fail(400, 'OCACT', format('"%s" is not a command', p_action),
+      'Commands: ' || (select string_agg(k, ', ' order by k) from jsonb_object_keys(v_required) as k) || '.');
+  end if;
+  if jsonb_typeof(p_payload) is distinct from 'object' then
+    perform private.fail(400, 'OCPAY', 'the payload must be a JSON object', 'Without parameters send {}.');
+  end if;
+  for v_key, v_kind in select * from jsonb_each(v_required -> p_action) loop
+    if not p_payload ? v_key then
+      perform private.fail(400, 'OCPAY', format('%s needs "%s"', p_action, v_key), 'OCPP 1.6 §6 lists the fields of each command.');
+    end if;
+    if (case when jsonb_typeof(v_kind) = 'array' then not v_kind @> (p_payload -> v_key)
+            when v_kind = '"integer"' then jsonb_typeof(p_payload -> v_key) <> 'number' or private.to_integer(p_payload -> v_key) is null
+                                           or (v_key = 'connectorId' and private.to_integer(p_payload -> v_key) < 0)
+            else jsonb_typeof(p_payload -> v_key) <> 'string' or p_payload ->> v_key = '' and v_key <> 'value' end) then
+      perform private.fail(400, 'OCPAY', format('%s: "%s" cannot be %s', p_action, v_key, p_payload -> v_key),
+        case when jsonb_typeof(v_kind) = 'array' then 'One of: ' || (select string_agg(w, ', ') from jsonb_array_elements_text(v_kind) as w) || '.'
+             else format('It must be %s.', case v_kind #>> '{}' when 'integer' then 'a whole number, not negative for a connector' else 'a text that is not empty' end) end);
+    end if;
+  end loop;
+  if p_action = 'RemoteStartTransaction' and (char_length(p_payload ->> 'idTag') > 20 or (p_payload ? 'connectorId' and coalesce(private.to_integer(p_payload -> 'connectorId'), 0) < 1)) then
+    perform private.fail(400, 'OCPAY', 'RemoteStartTransaction: idTag has at most 20 characters and connectorId begins at 1');
+  end if;
+  if p_action = 'UnlockConnector' and private.to_integer(p_payload -> 'connectorId') < 1 then
+    perform private.fail(400, 'OCPAY', 'UnlockConnector: connectorId begins at 1');
+  end if;
+end $$;
+comment on function private.check_command is 'Refuses what no station could take: 400 OCACT for the action, 400 OCPAY for its payload.';
+
+create or replace function public.send_command(station_id text, action text, payload jsonb default '{}', expires_in interval default '60 s')
+returns public.commands
+language plpgsql volatile set search_path = ''
+security definer  -- nobody writes commands but through here; the rights are checked below
+as $$
+declare
+  v_station public.stations;
+  v_command public.commands;
+begin
+  perform private.assert_person();
+  v_station := private.station_by_id(send_command.station_id);
+  if not private.operates_station(v_station.id) then
+    perform private.fail(403, 'OCPRM', format('station "%s" is not yours to command', v_station.id),
+      'Operators command the stations of their own company; drivers use start_charge and stop_charge.');
+  end if;
+  perform private.check_command(send_command.action, send_command.payload);
+  if coalesce(expires_in not between interval '1 second' and interval '7 days', true) then
+    perform private.fail(400, 'OCARG', 'expires_in must be between 1 second and 7 days');
+  end if;
+  perform private.assert_registered(v_station, send_command.action);
+  insert into public.commands (station_id, action, payload, expires_at)
+  values (v_station.id, send_command.action, send_command.payload, now() + expires_in)
+  returning * into v_command;
+  return v_command;
+end $$;
+comment on function public.send_command is 'Sends an OCPP 1.6 command to a station; payload as on the wire. Returns the command, queued: watch its row or the '
+  'private Realtime topic command:{id}. Not sent after expires_in. 404 OCSTA, 403 OCPRM, 400 OCACT, OCPAY, OCARG, 409 OCPND.';
+
+create or replace function private.assert_registered(p_station public.stations, p_action text) returns void
+language plpgsql stable set search_path = ''
+as $$
+begin
+  if p_station.registration_status = 'Rejected'
+     or p_station.registration_status = 'Pending' and p_action in ('RemoteStartTransaction', 'RemoteStopTransaction') then
+    perform private.fail(409, 'OCPND', format('station "%s" is not accepted yet (registration %s)', p_station.id, p_station.registration_status),
+      'Set stations.registration_status to Accepted.');
+  end if;
+end $$;
+comment on function private.assert_registered is 'OCPP 1.6 §4.2: nothing is sent to a rejected station, no remote start or stop to a pending one. 409 OCPND.';
+
+create or replace function public.start_charge(station_id text, connector_id int default null, limit_energy_kwh numeric default null,
+  limit_amount numeric default null) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+security definer  -- nobody writes sessions but through functions; the rights are checked below
+as $$
+declare
+  v_station public.stations;
+  v_connector public.connectors;
+  v_session public.charging_sessions;
+  v_command_id uuid;
+begin
+  perform private.assert_person();
+  v_station := private.station_by_id(start_charge.station_id);
+  if start_charge.limit_energy_kwh <= 0 or start_charge.limit_energy_kwh >= 1e9 or start_charge.limit_energy_kwh = 'NaN'
+     or start_charge.limit_amount <= 0 or start_charge.limit_amount >= 1e9 or start_charge.limit_amount = 'NaN' then
+    perform private.fail(400, 'OCARG', 'a limit must be more than 0', 'Leave a limit out to charge without it.');
+  end if;
+  if v_station.status <> 'active' then
+    perform private.fail(409, 'OCINA', format('station "%s" is out of service (%s)', v_station.id, v_station.status), 'Choose another station.');
+  end if;
+  perform private.assert_registered(v_station, 'RemoteStartTransaction');
+  if not private.is_online(v_station.id) then
+    perform private.fail(409, 'OCOFF', format('station "%s" is offline', v_station.id), 'Try again when station_status says online.');
+  end if;
+
+  if start_charge.connector_id is null then
+    -- Where the car is plugged in, else the first that is free.
+    select c.* into v_connector from public.connectors as c
+     where c.station_id = v_station.id and coalesce(c.status, 'Available') in ('Preparing', 'Available', 'Finishing')
+       and not exists (select from public.charging_sessions as s
+                        where s.station_id = c.station_id and s.connector_id = c.number and s.status in ('pending', 'started')
+                          and not (s.status = 'pending' and s.user_id is not distinct from auth.uid()))
+     order by coalesce(c.status, 'Available') <> 'Preparing', coalesce(c.status, 'Available') <> 'Available', c.number
+     limit 1 for update;
+    if not found then
+      if exists (select from public.connectors as c where c.station_id = v_station.id) then
+        perform private.fail(409, 'OCBSY', format('station "%s" has no free connector', v_station.id), 'Try again later.');
+      end if;
+      perform private.ensure_connector(v_station.id, 1);
+      select c.* into v_connector from public.connectors as c where c.station_id = v_station.id for update;
+    end if;
+  else
+    select c.* into v_connector from public.connectors as c
+     where c.station_id = v_station.id and c.number = start_charge.connector_id for update;
+    if not found then
+      perform private.fail(404, 'OCCON', format('station "%s" has no connector %s', v_station.id, start_charge.connector_id),
+        'station_status lists the connectors.');
+    end if;
+    if v_connector.status in ('Faulted', 'Unavailable', 'Reserved') then
+      perform private.fail(409, 'OCUNA', format('connector %s is %s', v_connector.number, v_connector.status), 'Choose another connector.');
+    end if;
+  end if;
+
+  select * into v_session from public.charging_sessions as s
+   where s.station_id = v_station.id and s.connector_id = v_connector.number and s.status in ('pending', 'started')
+   order by s.created_at desc limit 1;
+  if found then
+    if v_session.status = 'pending' and v_session.user_id is not distinct from auth.uid()
+       and (v_session.limit_energy_kwh, v_session.limit_amount) is not distinct from (start_charge.limit_energy_kwh::numeric(14, 3), start_charge.limit_amount::numeric(14, 2)) then
+      return v_session;  -- pressed twice
+    end if;
+    perform private.fail(409, 'OCBSY', format('connector %s is in use', v_connector.number), 'Stop that session first, or choose another connector.');
+  end if;
+
+  insert into public.charging_sessions as s (station_id, connector_id, user_id, client_id, id_tag, limit_energy_kwh, limit_amount, currency,
+      expires_at)
+  values (v_station.id, v_connector.number, (select u.id from public.users as u where u.id = auth.uid()),
+      (select u.client_id from public.users as u where u.id = auth.uid()),
+      -- 14 hex digits: what every reader's and station's idea of a tag admits
+      upper(left(replace(gen_random_uuid()::text, '-', ''), 14)),
+      start_charge.limit_energy_kwh, start_charge.limit_amount,
+      coalesce(private.tariff_snapshot(v_station.id, v_connector.number, now()) ->> 'currency', v_station.currency),
+      now() + interval '2 minutes')
+  returning * into v_session;
+  insert into public.commands (station_id, action, payload, session_id)
+  values (v_station.id, 'RemoteStartTransaction',
+      jsonb_build_object('connectorId', v_session.connector_id, 'idTag', v_session.id_tag), v_session.id)
+  returning id into v_command_id;
+  return v_session;
+end $$;
+comment on function public.start_charge is 'Starts a charge for the signed-in user: a pending session, bound to the StartTransaction that follows by a generated id_tag. '
+  'Without connector_id the one with a car plugged in, else the first free one. Limits: kWh, and money in the station''s currency. A second call while it is pending returns the same session. '
+  '404 OCSTA, OCCON, 409 OCOFF, OCBSY, OCUNA, OCINA, OCPND, 400 OCARG, 403 OCPRM.';
+
+create or replace function private.queue_remote_stop(p_session public.charging_sessions) returns void
+language sql volatile set search_path = ''
+as $$
+  insert into public.commands (station_id, action, payload, session_id, expires_at)
+  select p_session.station_id, 'RemoteStopTransaction', jsonb_build_object('transactionId', p_session.transaction_id), p_session.id,
+         now() + interval '15 minutes'  -- a station that is away for a moment is to stop when it comes back
+   where not exists (select from public.commands as c
+                      where c.session_id = p_session.id and c.action = 'RemoteStopTransaction' and c.status in ('queued', 'sent'))
+$$;
+comment on function private.queue_remote_stop is 'Queues a RemoteStopTransaction unless one is on its way.';
+
+create or replace function public.stop_charge(session_id uuid) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+security definer  -- as start_charge
+as $$
+declare
+  v_session public.charging_sessions;
+begin
+  perform private.assert_person();
+  select * into v_session from public.charging_sessions as s
+   where s.id = stop_charge.session_id and (s.user_id = auth.uid() or private.operates_station(s.station_id)) for update;
+  if not found then
+    perform private.fail(404, 'OCSES', 'no such session', 'Sessions of others cannot be stopped.');
+  end if;
+  if v_session.status = 'pending' then
+    update public.commands as c set status = 'cancelled', error = 'the charge was called off'
+     where c.session_id = v_session.id and c.status = 'queued';
+    if found or not exists (select from public.commands as c where c.session_id = v_session.id and c.status in ('sent', 'accepted', 'timed_out')) then
+      update public.charging_sessions as s set status = 'stopped', stop_reason = 'Remote', stop_requested_at = now(), expires_at = null
+       where s.id = v_session.id returning * into v_session;
+    else
+      -- the station knows already: its StartTransaction, if it still comes, is answered with a stop
+      update public.charging_sessions as s set stop_requested_at = coalesce(s.stop_requested_at, now())
+       where s.id = v_session.id returning * into v_session;
+    end if;
+  elsif v_session.status = 'started' then
+    update public.charging_sessions as s set stop_requested_at = coalesce(s.stop_requested_at, now())
+     where s.id = v_session.id returning * into v_session;
+    perform private.queue_remote_stop(v_session);
+  end if;
+  return v_session;
+end $$;
+comment on function public.stop_charge is 'Stops a session of the signed-in user (operators: of their stations). Returns the session at once; it is stopped when the station says so. '
+  'A repeat does no harm. 404 OCSES, 403 OCPRM.';
+
+-- For the bridge -----------------------------------------------------------------------------------
+create or replace function public.claim_commands(bridge_id text, max_commands int default 100) returns jsonb
+language plpgsql volatile set search_path = ''
+security definer  -- the bridge holds no grant on the tables
+as $$
+declare
+  v_claimed jsonb;
+begin
+  perform private.assert_bridge();
+  with next as (
+    select distinct on (c.station_id) c.id, n.connection_id
+      from private.station_connections as n
+      join public.commands as c on c.station_id = n.station_id and c.status = 'queued' and c.expires_at > now()
+     where n.bridge_id = claim_commands.bridge_id and n.disconnected_at is null
+       -- some stations break when spoken to before their BootNotification; others never send one after a reconnect
+       and (n.booted_at is not null or n.connected_at < now() - interval '10 s')
+       and not exists (select from public.commands as o where o.station_id = n.station_id and o.status = 'sent' and o.connection_id = n.connection_id)
+     order by c.station_id, c.created_at, c.id
+     limit greatest(coalesce(max_commands, 100), 0)
+  ), mine as (
+    select c.id, next.connection_id from public.commands as c join next using (id)
+     where c.status = 'queued' order by c.station_id for update of c skip locked
+  ), sent as (
+    update public.commands as c set status = 'sent', sent_at = clock_timestamp(), connection_id = mine.connection_id, attempts = c.attempts + 1
+      from mine where c.id = mine.id
+    returning c.*
+  )
+  select coalesce(jsonb_agg(jsonb_build_object('command_id', s.id, 'station_id', s.station_id, 'connection_id', s.connection_id, 'action', s.action,
+           'payload', s.payload, 'timeout_s', s.timeout_s, 'expires_at', s.expires_at)), '[]') into v_claimed from sent as s;
+  return v_claimed;
+end $$;
+comment on function public.claim_commands is 'For bridges: the next command of each station that the bridge holds and that has none unanswered; marked sent in the same transaction.';
+
+create or replace function private.may_repeat(p_action text) returns boolean
+language sql immutable set search_path = ''
+as $$
+  select p_action not in ('Reset', 'DataTransfer')
+$$;
+comment on function private.may_repeat is 'Whether a command may be sent again when the connection broke before the answer: twice must be as good as once. '
+  'A remote start is: its tag and connector are the same both times.';
+
+create or replace function private.release_commands(p_station_id text, p_connection_id uuid) returns void
+language sql volatile set search_path = ''
+as $$
+  update public.commands
+     set status = case when private.may_repeat(action) and expires_at > now() then 'queued' else 'timed_out' end::public.command_status,
+         connection_id = null,
+         error = case when private.may_repeat(action) and expires_at > now() then null
+                      else 'the connection was lost before the station answered; whether it acted is not known' end
+   where station_id = p_station_id and status = 'sent' and connection_id is distinct from p_connection_id
+$$;
+comment on function private.release_commands is 'Commands that wait for an answer on a connection other than p_connection_id: queued again where that is harmless, else timed out.';
+
+create or replace function private.take_answer(p_event jsonb) returns jsonb
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_command public.commands;
+  v_outcome text := p_event ->> 'outcome';
+  v_received_at timestamptz := (p_event ->> 'received_at')::timestamptz;
+  v_status public.command_status;
+  v_error text;
+begin
+  select * into v_command from public.commands where id = (p_event ->> 'command_id')::uuid for update;
+  if not found or v_command.answered_at is not null then
+    return jsonb_build_object('ok', true, 'more', false);
+  end if;
+  if v_outcome = 'failed' and not exists (select from private.station_connections as n
+      where n.station_id = v_command.station_id and n.connection_id = v_command.connection_id and n.disconnected_at is null)
+      and v_command.status = 'sent' and v_command.expires_at > now() then
+    update public.commands set status = 'queued', connection_id = null where id = v_command.id;  -- it never left
+    return jsonb_build_object('ok', true, 'more', true);
+  end if;
+
+  v_error := nullif(concat_ws(': ', p_event #>> '{error,code}', nullif(p_event #>> '{error,description}', '')), '');
+  v_status := case v_outcome
+    when 'result' then case when coalesce(p_event #>> '{payload,status}', 'Accepted') in ('Accepted', 'Scheduled', 'RebootRequired', 'Unlocked')
+                            then 'accepted' else 'rejected' end
+    when 'timeout' then 'timed_out' else 'failed' end::public.command_status;
+  update public.commands
+     set status = v_status, result = case when v_outcome = 'result' then private.redact(action, p_event -> 'payload') end,
+         error = case v_outcome when 'result' then null when 'timeout' then format('no answer within %s s', timeout_s) else coalesce(v_error, 'failed') end,
+         late = v_outcome <> 'timeout' and status = 'timed_out',
+         answered_at = case when v_outcome in ('result', 'error') then v_received_at end,
+         payload = private.redact(action, payload)
+   where id = v_command.id and (v_outcome <> 'timeout' or status = 'sent');
+  if v_outcome = 'result' then
+    perform private.after_answer(v_command, v_status, p_event -> 'payload', v_received_at);
+  elsif v_command.action = 'RemoteStartTransaction' and v_outcome <> 'timeout' then
+    perform private.fail_session(v_command.session_id, 'the station could not start: ' || coalesce(v_error, 'no reason given'));
+  end if;
+  return jsonb_build_object('ok', true, 'more', exists (
+    select from public.commands where station_id = v_command.station_id and status = 'queued' and expires_at > now()));
+end $$;
+comment on function private.take_answer is 'Writes the answer to a command, or that none came. A late answer still counts, marked late.';
+
+create or replace function private.after_answer(p_command public.commands, p_status public.command_status, p_payload jsonb, p_received_at timestamptz)
+returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  if p_command.action = 'RemoteStartTransaction' then
+    if p_status = 'accepted' then
+      update public.charging_sessions set expires_at = p_received_at + (select start_timeout from private.settings)
+       where id = p_command.session_id and status = 'pending';
+    else
+      perform private.fail_session(p_command.session_id, 'the station refused to start');
+    end if;
+  elsif p_command.action = 'RemoteStopTransaction' and p_status = 'rejected' then
+    update public.charging_sessions set flags = flags || 'stop_refused'::text
+     where id = p_command.session_id and not 'stop_refused' = any (flags);
+  elsif p_command.action = 'GetConfiguration' and jsonb_typeof(p_payload -> 'configurationKey') = 'array' then
+    insert into public.station_configuration (station_id, key, value, readonly, reported_at)
+    select distinct on (k ->> 'key') p_command.station_id, k ->> 'key', k ->> 'value', coalesce(k -> 'readonly' = 'true', false), p_received_at
+      from jsonb_array_elements(p_payload -> 'configurationKey') as k
+     where k ->> 'key' <> '' and not private.is_secret_key(k ->> 'key')
+    on conflict (station_id, key) do update set value = excluded.value, readonly = excluded.readonly, reported_at = excluded.reported_at;
+  elsif p_command.action = 'ChangeConfiguration' and p_status = 'accepted' and not private.is_secret_key(p_command.payload ->> 'key') then
+    insert into public.station_configuration (station_id, key, value, reported_at)
+    values (p_command.station_id, p_command.payload ->> 'key', p_command.payload ->> 'value', p_received_at)
+    on conflict (station_id, key) do update set value = excluded.value, reported_at = excluded.reported_at;
+  end if;
+end $$;
+comment on function private.after_answer is 'What an answer means beyond its command: the waiting session, the known configuration.';
+
+create or replace function private.fail_session(p_session_id uuid, p_error text) returns void
+language sql volatile set search_path = ''
+as $$
+  update public.charging_sessions set status = 'error', error = p_error, expires_at = null where id = p_session_id and status = 'pending'
+$$;
+comment on function private.fail_session is 'Gives a pending session up. A StartTransaction that comes all the same still finds it.';
+
+create or replace function private.expire_waiting() returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  update public.commands set status = 'expired', error = 'it could not be sent in time: the station was away or busy'
+   where status = 'queued' and expires_at <= now();
+  update public.commands set status = 'timed_out', error = format('no answer within %s s', timeout_s)
+   where status = 'sent' and sent_at < now() - make_interval(secs => timeout_s + 30);  -- the bridge says it sooner, if it lives
+  perform private.fail_session(c.session_id, 'the station could not be reached')
+    from public.commands as c join public.charging_sessions as s on s.id = c.session_id
+   where s.status = 'pending' and c.action = 'RemoteStartTransaction' and c.status = 'expired';
+  perform private.fail_session(s.id, 'the station accepted, but no charge began')
+    from public.charging_sessions as s where s.status = 'pending' and s.expires_at <= now();
+end $$;
+comment on function private.expire_waiting is 'Ends what waited too long: commands and pending sessions.';
+
+grant execute on function public.send_command, public.start_charge, public.stop_charge, public.claim_commands to authenticated, service_role;

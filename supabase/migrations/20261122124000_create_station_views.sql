@@ -1,0 +1,102 @@
+-- Stations as people see them: presence, adoption, credentials.
+
+create or replace function private.sees_all() returns boolean
+language sql stable set search_path = ''
+as $$
+  select coalesce(auth.role(), 'service_role') = 'service_role'
+$$;
+comment on function private.sees_all is 'The service role, and whoever talks to the database without a token (the dashboard).';
+
+create or replace function private.visible_connections() returns table (station_id text, bridge_id text, connection_id uuid, protocol text,
+  remote_address text, connected_at timestamptz, last_message_at timestamptz)
+language sql stable set search_path = ''
+security definer  -- the table is private; the rows are those of the caller's stations
+as $$
+  select c.station_id, c.bridge_id, c.connection_id, c.protocol, c.remote_address, c.connected_at, c.last_message_at
+    from private.station_connections as c join private.bridges as b on b.id = c.bridge_id
+   where c.disconnected_at is null and b.lease_expires_at > now()
+     and (private.sees_all() or c.station_id = any ((select private.operated_station_ids())::text[]))
+$$;
+comment on function private.visible_connections is 'Open connections of the stations that the caller runs.';
+
+create or replace function private.presence(p_station_id text, out online boolean, out last_seen_at timestamptz)
+language sql stable set search_path = ''
+security definer  -- the table is private; whether a station is online is public
+as $$
+  select (c.disconnected_at is null and coalesce(b.lease_expires_at > now(), false)), c.last_message_at
+    from private.station_connections as c left join private.bridges as b on b.id = c.bridge_id
+   where c.station_id = p_station_id
+$$;
+comment on function private.presence is 'Whether a station is online, and when it was last heard.';
+
+create or replace function public.adopt_station(station_id text, location_id uuid default null) returns public.stations
+language plpgsql volatile set search_path = ''
+security definer  -- takes from the inbox, which only admins read
+as $$
+declare
+  v_station public.stations;
+begin
+  if not (private.is_admin() or auth.role() = 'service_role') then
+    perform private.fail(403, 'OCPRM', 'only an admin may adopt stations');
+  end if;
+  if not exists (select from public.station_inbox as i where lower(i.station_id) = lower(adopt_station.station_id)) then
+    perform private.fail(404, 'OCSTA', format('station "%s" is not waiting', adopt_station.station_id), 'GET /rest/v1/station_inbox lists those that are.');
+  end if;
+  if adopt_station.location_id is not null and not exists (select from public.locations as l where l.id = adopt_station.location_id) then
+    perform private.fail(404, 'OCLOC', 'no such location');
+  end if;
+  insert into public.stations (id, location_id)
+  select i.station_id, adopt_station.location_id from public.station_inbox as i where lower(i.station_id) = lower(adopt_station.station_id)
+  on conflict do nothing
+  returning * into v_station;
+  delete from public.station_inbox as i where lower(i.station_id) = lower(adopt_station.station_id);
+  return private.station_by_id(adopt_station.station_id);
+end $$;
+comment on function public.adopt_station is 'For admins: makes a station that waits in station_inbox a registered one. 403 OCPRM, 404 OCSTA, OCLOC.';
+
+create or replace function public.set_station_password(station_id text, password text) returns void
+language plpgsql volatile set search_path = ''
+security definer  -- the keys are private
+as $$
+declare
+  v_station public.stations;
+  v_salt bytea := decode(replace(gen_random_uuid()::text, '-', ''), 'hex');
+begin
+  perform private.assert_person();
+  v_station := private.station_by_id(set_station_password.station_id);
+  if not private.operates_station(v_station.id) then
+    perform private.fail(403, 'OCPRM', format('station "%s" is not yours', v_station.id));
+  end if;
+  if password is null then
+    delete from private.station_keys as k where k.station_id = v_station.id;
+    return;
+  end if;
+  if octet_length(password) not between 16 and 40 then
+    perform private.fail(400, 'OCARG', 'the password must have 16 to 40 bytes', 'Make a random one; 40 hex digits stand for 20 bytes (OCPP-J 1.6 §6.2).');
+  end if;
+  insert into private.station_keys (station_id, salt, key_hash) values (v_station.id, v_salt, sha256(v_salt || convert_to(password, 'UTF8')))
+  on conflict on constraint station_keys_pkey do update set salt = excluded.salt, key_hash = excluded.key_hash, created_at = now();
+end $$;
+comment on function public.set_station_password is 'Sets the HTTP Basic password that a station must show from its next connection on (security profile 1); null: none. '
+  'Only a salted hash is kept. 403 OCPRM, 404 OCSTA, 400 OCARG.';
+
+grant execute on function private.sees_all, private.visible_connections to authenticated, service_role;
+grant execute on function private.presence to anon, authenticated, service_role;
+grant execute on function public.adopt_station, public.set_station_password to authenticated, service_role;
+
+create view public.connections with (security_invoker = on) as
+select station_id, bridge_id, connection_id, protocol, remote_address, connected_at, last_message_at from private.visible_connections();
+comment on view public.connections is 'Stations that are online now, with the bridge that holds them. Operators see their own.';
+
+create view public.station_status with (security_invoker = on) as
+select s.id as station_id, coalesce(p.online, false) as online, s.status, p.last_seen_at, s.registration_status,
+       coalesce((select jsonb_agg(jsonb_build_object('number', c.number, 'status', c.status, 'error_code', c.error_code,
+                   'session_id', (select x.id from public.charging_sessions as x
+                                   where x.station_id = c.station_id and x.connector_id = c.number and x.status = 'started'
+                                   order by x.start_time desc limit 1)) order by c.number)
+                   from public.connectors as c where c.station_id = s.id), '[]') as connectors
+  from public.stations as s
+  left join lateral private.presence(s.id) as p on true;
+comment on view public.station_status is 'Each station as it is now. connectors: [{number, status, error_code, session_id}]; session_id only where the caller may see the session.';
+grant select on public.connections to authenticated, service_role;
+grant select on public.station_status to anon, authenticated, service_role;
