@@ -35,9 +35,12 @@ def make_settings(**changes: Any) -> Settings:
 
 
 @asynccontextmanager
-async def running(supabase: FakeSupabase, **changes: Any) -> AsyncIterator[Bridge]:
+async def running(
+    supabase: FakeSupabase, *, unchecked: dict[str, Any] | None = None, **changes: Any
+) -> AsyncIterator[Bridge]:
     before = asyncio.all_tasks()
-    async with Bridge(make_settings(**changes), supabase) as bridge:
+    settings = make_settings(**changes).model_copy(update=unchecked or {})
+    async with Bridge(settings, supabase) as bridge:
         await supabase.until(lambda: supabase.heartbeats)
         await asyncio.sleep(0)  # the reply reaches the lease
         yield bridge

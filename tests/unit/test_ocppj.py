@@ -19,7 +19,12 @@ METER_VALUES = {
 def test_a_call_is_parsed() -> None:
     message = parse('[2,"19223201","Heartbeat",{}]')
     assert isinstance(message, Call)
-    assert (message.message_id, message.action, message.payload, message.echo) == ("19223201", "Heartbeat", {}, "19223201")
+    assert (message.message_id, message.action, message.payload, message.echo) == (
+        "19223201",
+        "Heartbeat",
+        {},
+        "19223201",
+    )
     assert message.violations == []
 
 

@@ -46,7 +46,9 @@ async def test_a_connection_is_reported_before_the_handshake_ends(bridge: Bridge
     assert (ended["connection_id"], ended["code"]) == (event["connection_id"], 1000)
 
 
-@pytest.mark.parametrize("path", ["/ocpp/TEST-001", "/ws/TEST-001/", "//ws//TEST-001", "/ws/test-001?x=1", "/ws/TEST%2D001"])
+@pytest.mark.parametrize(
+    "path", ["/ocpp/TEST-001", "/ws/TEST-001/", "//ws//TEST-001", "/ws/test-001?x=1", "/ws/TEST%2D001"]
+)
 async def test_all_forms_of_the_url_lead_to_the_station_under_its_stored_spelling(
     bridge: Bridge, supabase: FakeSupabase, path: str
 ) -> None:

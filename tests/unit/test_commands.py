@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+from tests.fakes.station import FakeStation
+from tests.fakes.supabase import FakeSupabase
+from tests.unit.conftest import LogWatch, running
+
+
+def command(connection_id: str, action: str = "Reset", **changes: Any) -> dict[str, Any]:
+    return {
+        "command_id": str(uuid.uuid4()),
+        "station_id": "TEST-001",
+        "connection_id": connection_id,
+        "action": action,
+        "payload": {"type": "Soft"},
+        "timeout_s": 10,
+        "expires_at": "2030-01-01T00:00:00Z",
+        **changes,
+    }
+
+
+async def connection(supabase: FakeSupabase) -> str:
+    name: str = (await supabase.event("connect"))["connection_id"]
+    return name
+
+
+async def test_a_wake_up_brings_the_command_to_the_station_and_its_answer_back(supabase: FakeSupabase) -> None:
+    async with (
+        running(supabase, claim_interval=3600) as bridge,
+        FakeStation(f"ws://127.0.0.1:{bridge.port}/ws/TEST-001") as station,
+    ):
+        await supabase.joined.wait()
+        waiting = command(await connection(supabase))
+        supabase.commands = [waiting]
+        supabase.topics[0].send("command", {"command_id": waiting["command_id"], "station_id": "TEST-001"})
+        assert await station.next_call() == [2, waiting["command_id"], "Reset", {"type": "Soft"}]
+        await station.send([3, waiting["command_id"], {"status": "Accepted"}])
+        answer = await supabase.event("answer")
+    assert {key: answer[key] for key in ("command_id", "outcome", "payload", "station_id")} == {
+        "command_id": waiting["command_id"],
+        "outcome": "result",
+        "payload": {"status": "Accepted"},
+        "station_id": "TEST-001",
+    }
+
+
+async def test_commands_are_found_without_realtime(supabase: FakeSupabase) -> None:
+    supabase.realtime_down = True
+    async with (
+        running(supabase, claim_interval=0.05) as bridge,
+        FakeStation(f"ws://127.0.0.1:{bridge.port}/ws/TEST-001") as station,
+    ):
+        supabase.commands = [command(await connection(supabase))]
+        assert (await station.next_call())[2] == "Reset"
+        assert bridge.readiness()["commands"] == "polling"
+        assert bridge.readiness()["ready"]
+
+
+async def test_a_reply_that_says_more_makes_the_bridge_look(supabase: FakeSupabase) -> None:
+    async with (
+        running(supabase, claim_interval=3600) as bridge,
+        FakeStation(f"ws://127.0.0.1:{bridge.port}/ws/TEST-001") as station,
+    ):
+        supabase.commands = [command(await connection(supabase))]
+        await station.result("BootNotification", {"chargePointModel": "M", "chargePointVendor": "V"})
+        assert (await station.next_call())[2] == "Reset"
+
+
+async def test_a_command_for_a_connection_that_is_gone_has_failed(supabase: FakeSupabase) -> None:
+    async with running(supabase, claim_interval=0.05):
+        supabase.commands = [command("gone")]
+        answer = await supabase.event("answer")
+    assert (answer["outcome"], answer["error"]["code"]) == ("failed", "ConnectionGone")
+
+
+async def test_an_unanswered_command_has_timed_out_and_its_late_answer_follows(supabase: FakeSupabase) -> None:
+    async with (
+        running(supabase, claim_interval=0.05) as bridge,
+        FakeStation(f"ws://127.0.0.1:{bridge.port}/ws/TEST-001") as station,
+    ):
+        waiting = command(await connection(supabase), timeout_s=0.05)
+        supabase.commands = [waiting]
+        await station.next_call()
+        assert (await supabase.event("answer"))["outcome"] == "timeout"
+        await station.send([4, waiting["command_id"], "GenericError", "slow", {}])
+        late = await supabase.event("answer", outcome="error")
+    assert late["error"]["description"] == "slow"
+
+
+async def test_an_answer_is_delivered_when_supabase_is_back(supabase: FakeSupabase) -> None:
+    async with (
+        running(supabase, claim_interval=0.05) as bridge,
+        FakeStation(f"ws://127.0.0.1:{bridge.port}/ws/TEST-001") as station,
+    ):
+        waiting = command(await connection(supabase))
+        supabase.commands = [waiting]
+        await station.next_call()
+        supabase.unavailable = True
+        await station.send([3, waiting["command_id"], {"status": "Accepted"}])
+        await supabase.until(lambda: any(event["kind"] == "answer" for event in supabase.batches[-1]))
+        supabase.unavailable = False
+        assert (await supabase.event("answer"))["outcome"] == "result"
+
+
+async def test_an_unusable_command_is_logged_and_the_others_go_on(supabase: FakeSupabase, log_watch: LogWatch) -> None:
+    async with (
+        running(supabase, claim_interval=0.05) as bridge,
+        FakeStation(f"ws://127.0.0.1:{bridge.port}/ws/TEST-001") as station,
+    ):
+        supabase.commands = [{"command_id": "x"}, command(await connection(supabase))]
+        assert (await station.next_call())[2] == "Reset"
+        await log_watch.line("claim_commands gave an unusable command")
+
+
+async def test_a_lost_topic_is_joined_again_and_commands_are_claimed(supabase: FakeSupabase) -> None:
+    async with (
+        running(supabase, claim_interval=3600) as bridge,
+        FakeStation(f"ws://127.0.0.1:{bridge.port}/ws/TEST-001") as station,
+    ):
+        await supabase.joined.wait()
+        waiting = command(await connection(supabase))
+        supabase.joined.clear()
+        supabase.commands = [waiting]
+        supabase.topics[0].lose("phx_close")
+        assert (await station.next_call())[1] == waiting["command_id"]
+        await supabase.joined.wait()
+        assert supabase.topics[0].closed
+        assert len(supabase.topics) == 2
+
+
+async def test_a_topic_that_does_not_answer_is_joined_again(supabase: FakeSupabase) -> None:
+    """A half-open socket: the library would not notice."""
+    async with running(supabase, realtime_probe_interval=0.05):
+        await supabase.joined.wait()
+        supabase.joined.clear()
+        supabase.topics[0].alive = False
+        async with asyncio.timeout(10):
+            await supabase.joined.wait()
+        assert supabase.topics[0].closed
+
+
+async def test_a_fresh_token_is_carried_to_realtime(supabase: FakeSupabase) -> None:
+    async with running(supabase) as bridge:
+        await supabase.joined.wait()
+        assert supabase.on_token is not None
+        async with asyncio.timeout(10):
+            while not supabase.topics[0].tokens:
+                supabase.on_token("fresh")
+                await asyncio.sleep(0)
+        assert supabase.topics[0].tokens[0] == "fresh"
+        assert bridge.commands.joined
+
+
+async def test_the_database_can_disconnect_a_station_by_realtime(supabase: FakeSupabase) -> None:
+    async with running(supabase) as bridge, FakeStation(f"ws://127.0.0.1:{bridge.port}/ws/TEST-001") as station:
+        await supabase.joined.wait()
+        await station.result("Heartbeat")
+        supabase.topics[0].send("disconnect", {"connection_id": await connection(supabase), "station_id": "TEST-001"})
+        assert await station.closed() == 1000
