@@ -162,7 +162,16 @@ class Commands:
                 raise ConnectionGone("the station is not connected to this bridge any more")
             answer = await station.call(command_id, action, payload, timeout_s)
         except ConnectionGone as exc:
-            answer = Answer("failed", error=refused("ConnectionGone", str(exc)))
+            # No answer: the end of the connection, or its successor, releases the command in SQL, which knows whether
+            # it may be sent again. An answer of ours would come after that and overwrite it.
+            self._metrics.commands.labels(outcome="connection gone").inc()
+            log.warning(
+                "Command not answered, the connection is gone",
+                extra={"station_id": station_id, "command_id": command_id, "action": action, "error": str(exc)},
+            )
+            return
+        except (TypeError, ValueError) as exc:  # not JSON
+            answer = Answer("failed", error=refused("InternalError", f"the command cannot be sent: {exc}"))
         self._metrics.commands.labels(outcome=answer.outcome).inc()
         log.log(
             logging.INFO if answer.outcome in ("result", "error") else logging.WARNING,

@@ -445,7 +445,6 @@ class Station:
         connection: some never do (field notes 5), and those are given three heartbeat intervals.
         """
         interval = self.policy.ping_interval_s
-        pongs = False
         for number in itertools.count():
             await asyncio.sleep(interval or self._heartbeat_s)
             if time.monotonic() - self.socket.last_life > MISSED_HEARTBEATS * self._heartbeat_s:
@@ -461,11 +460,11 @@ class Station:
             except (ConnectionClosed, ConcurrencyError):
                 return
             if await self._within(pong, self.policy.ping_timeout_s or interval):
-                pongs = True
                 continue
             self.socket.pong_waiters.pop(data, None)  # or one would gather per ping to a station that never answers
             pong.cancel()
-            if pongs and self.policy.ping_timeout_s is not None and self.socket.last_life < pinged_at:
+            has_ponged = self.socket.latency > 0  # measured by websockets with the first pong
+            if has_ponged and self.policy.ping_timeout_s is not None and self.socket.last_life < pinged_at:
                 log.warning("Station answers no ping, closed", extra={"station_id": self.id})
                 self.close(1001, "no pong")
                 return

@@ -69,11 +69,21 @@ async def test_a_reply_that_says_more_makes_the_bridge_look(supabase: FakeSupaba
         assert (await station.next_call())[2] == "Reset"
 
 
-async def test_a_command_for_a_connection_that_is_gone_has_failed(supabase: FakeSupabase) -> None:
-    async with running(supabase, claim_interval=0.05):
+async def test_a_command_whose_connection_is_gone_is_left_to_the_database(
+    supabase: FakeSupabase, log_watch: LogWatch
+) -> None:
+    """It was released by the disconnect, or by the connect that followed; an answer would overwrite that."""
+    async with (
+        running(supabase, claim_interval=0.05) as bridge,
+        FakeStation(f"ws://127.0.0.1:{bridge.port}/ws/TEST-001") as station,
+    ):
         supabase.commands = [command("gone")]
-        answer = await supabase.event("answer")
-    assert (answer["outcome"], answer["error"]["code"]) == ("failed", "ConnectionGone")
+        await log_watch.line("Command not answered, the connection is gone")
+        supabase.commands = [command(await connection(supabase))]
+        await station.next_call()
+        await station.socket.close()
+        await supabase.event("disconnect")
+    assert [event for event in supabase.events if event["kind"] == "answer"] == []
 
 
 async def test_an_unanswered_command_has_timed_out_and_its_late_answer_follows(supabase: FakeSupabase) -> None:

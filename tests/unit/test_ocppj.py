@@ -7,6 +7,7 @@ import pytest
 from ocpp_bridge import ocppj
 from ocpp_bridge.ocppj import BadFrame, Call, CallError, CallResult, parse
 
+NOON = "2025-01-01T12:00:00Z"
 METER_VALUES = {
     "connectorId": 1,
     "transactionId": 7,
@@ -145,11 +146,11 @@ def test_a_valid_message_has_no_violations() -> None:
 @pytest.mark.parametrize(
     ("action", "payload", "code", "path"),
     [
-        ("StartTransaction", {"connectorId": "1", "idTag": "A", "meterStart": 0, "timestamp": "2025-01-01T10:00:00Z"},
+        ("StartTransaction", {"connectorId": "1", "idTag": "A", "meterStart": 0, "timestamp": NOON},
          ocppj.TYPE_CONSTRAINT_VIOLATION, "connectorId"),
-        ("StartTransaction", {"connectorId": 1, "idTag": "A" * 21, "meterStart": 0, "timestamp": "2025-01-01T10:00:00Z"},
+        ("StartTransaction", {"connectorId": 1, "idTag": "A" * 21, "meterStart": 0, "timestamp": NOON},
          ocppj.PROPERTY_CONSTRAINT_VIOLATION, "idTag"),
-        ("StartTransaction", {"connectorId": 1, "meterStart": 0, "timestamp": "2025-01-01T10:00:00Z"},
+        ("StartTransaction", {"connectorId": 1, "meterStart": 0, "timestamp": NOON},
          ocppj.OCCURENCE_CONSTRAINT_VIOLATION, ""),
         ("StatusNotification", {"connectorId": 1, "errorCode": "NoError", "status": "Sleeping"},
          ocppj.PROPERTY_CONSTRAINT_VIOLATION, "status"),
