@@ -4,59 +4,120 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from pathlib import Path
 
-import aiohttp
 from aiohttp import web
 
+from .. import ports
+from ..auth import AuthServer, AuthSettings
+from ..realtime import RealtimeServer
 from . import cors
 from .access import Gate, apikey_of
 from .config import GatewayConfig
-from .proxy import Proxy, forwarded_headers
+from .function_proxy import FunctionProxy
+from .functions import Functions
+from .postgrest_client import PostgrestClient
 
 LOG = logging.getLogger(__name__)
 MAX_BODY = 50 * 1024 * 1024
-Handler = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
+OPEN_AUTH_PATHS = ("/verify", "/callback", "/authorize", "/.well-known/jwks.json")  # reached by links, without a key
+UNREACHABLE = {"message": "An invalid response was received from the upstream server"}
 
 
 class Gateway:
-    """Answers every request of the stack; start() before the first, stop() after the last."""
+    """All routes as one aiohttp application."""
 
     def __init__(self, config: GatewayConfig) -> None:
-        self.config = config
-        self.gate = Gate(config.keys())
-        self._handlers: list[tuple[str, Handler]] = [("/rest/v1", self._rest)]
+        keys = config.keys()
+        self._gate = Gate(keys)
+        self._postgrest = PostgrestClient(ports.HOST, config.postgrest_port)
+        settings = AuthSettings.read(Path(config.project) / "supabase" / "config.toml")
+        self._auth = AuthServer(config.auth_database_url, keys.jwt_secret, f"{config.url}/auth/v1", settings)
+        self._realtime = RealtimeServer(config.realtime_database_url, keys.jwt_secret, translate_key=self._gate.jwt_for)
+        self._functions = Functions(config)
+        self._function_proxy = FunctionProxy(self._functions, self._gate)
 
-    async def start(self) -> None:
-        self._session = aiohttp.ClientSession(auto_decompress=False, connector=aiohttp.TCPConnector(limit=0))
-        self._postgrest = Proxy(self._session, f"http://127.0.0.1:{self.config.postgrest_port}")
+    def application(self) -> web.Application:
+        """Starts and stops the parts with itself."""
+        app = web.Application(client_max_size=MAX_BODY)
+        app.router.add_route("*", "/rest/v1{tail:(?:/.*)?}", self._rest)
+        app.router.add_route("*", "/auth/v1{tail:(?:/.*)?}", self._handle_auth)
+        app.router.add_route("*", "/functions/v1/{name}{tail:(?:/.*)?}", self._function_proxy.handle)
+        app.add_routes(self._realtime.routes())
+        app.router.add_route("*", "/{tail:.*}", _no_route)
+        app.on_startup.append(self._start)
+        app.on_cleanup.append(self._stop)
+        return app
 
-    async def stop(self) -> None:
-        await self._session.close()
+    async def _start(self, _: web.Application) -> None:
+        await self._auth.start()
+        await self._functions.start()
+        await self._function_proxy.start()
+        await self._realtime.start()
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request. An answer comes in any case; what goes wrong behind the gateway is 502."""
-        path = request.raw_path if request.raw_path.startswith("/") else request.path_qs
-        for prefix, handler in self._handlers:
-            if path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] in "/?"):
-                if cors.is_preflight(request):
-                    return cors.preflight(request)
-                try:
-                    response = await handler(request, path[len(prefix) :])
-                except (OSError, aiohttp.ClientError, asyncio.IncompleteReadError) as exc:
-                    LOG.warning("upstream failed", extra={"path": path, "error": repr(exc)})
-                    response = web.json_response(
-                        {"message": "An invalid response was received from the upstream server"}, status=502
-                    )
-                cors.allow(response)
-                return response
-        return web.json_response({"message": "no Route matched with those values"}, status=404)
+    async def _stop(self, _: web.Application) -> None:
+        await self._realtime.stop()
+        await self._function_proxy.stop()
+        await self._functions.stop()
+        await self._auth.stop()
+        self._postgrest.close()
 
-    async def _rest(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+    async def _rest(self, request: web.Request) -> web.Response:
+        if cors.is_preflight(request):
+            return cors.preflight(request)
+        headers = request.headers
         apikey = apikey_of(request)
-        refused = self.gate.refusal(request.headers, apikey)
-        if refused is not None or apikey is None:
-            return refused or web.Response(status=401)
-        headers = forwarded_headers(request)
-        headers["Authorization"] = self.gate.authorization(request.headers.get("Authorization"), apikey)
-        return await self._postgrest.forward(request, path if path.startswith("/") else f"/{path}", headers)
+        refused = self._gate.refusal(headers, apikey)
+        if refused is None and apikey is not None:
+            path = request.raw_path[len("/rest/v1") :]
+            if not path.startswith("/"):
+                path = f"/{path}"
+            try:
+                answer = await self._postgrest.request(
+                    request.method,
+                    path,
+                    request.raw_headers,
+                    self._gate.authorization(headers.get("Authorization"), apikey),
+                    await request.read(),
+                )
+            except OSError as exc:
+                LOG.warning("PostgREST gave no answer: %r", exc)
+                response = web.json_response(UNREACHABLE, status=502)
+            else:
+                response = web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+        else:
+            response = refused or web.Response(status=401)
+        cors.allow(response)
+        return response
+
+    async def _handle_auth(self, request: web.Request) -> web.Response:
+        if cors.is_preflight(request):
+            return cors.preflight(request)
+        path = request.path.removeprefix("/auth/v1")
+        response = None
+        if path not in OPEN_AUTH_PATHS:
+            response = self._gate.refusal(request.headers, apikey_of(request))
+        if response is None:
+            response = await self._auth.handle(request, path, self._authorization(request))
+        cors.allow(response)
+        return response
+
+    def _authorization(self, request: web.Request) -> str | None:
+        apikey = apikey_of(request)
+        header = request.headers.get("Authorization")
+        return self._gate.authorization(header, apikey) if apikey else header
+
+
+async def _no_route(_: web.Request) -> web.Response:
+    return web.json_response({"message": "no Route matched with those values"}, status=404)
+
+
+async def run(config: GatewayConfig, stopped: asyncio.Event) -> None:
+    """Answer requests until stopped is set; those under way are finished first."""
+    runner = web.AppRunner(Gateway(config).application(), access_log=None, shutdown_timeout=2)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, ports.HOST, config.port).start()
+        await stopped.wait()
+    finally:
+        await runner.cleanup()
