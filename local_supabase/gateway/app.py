@@ -46,6 +46,7 @@ class Gateway:
         app.add_routes(self._realtime.routes())
         app.router.add_route("*", "/{tail:.*}", _no_route)
         app.on_startup.append(self._start)
+        app.on_shutdown.append(self._close_sockets)
         app.on_cleanup.append(self._stop)
         return app
 
@@ -55,8 +56,10 @@ class Gateway:
         await self._function_proxy.start()
         await self._realtime.start()
 
+    async def _close_sockets(self, _: web.Application) -> None:
+        await self._realtime.stop()  # before aiohttp waits for its handlers: a WebSocket ends only when it is closed
+
     async def _stop(self, _: web.Application) -> None:
-        await self._realtime.stop()
         await self._function_proxy.stop()
         await self._functions.stop()
         await self._auth.stop()
