@@ -1,17 +1,6 @@
--- Schema realtime of a hosted project, as far as broadcast and presence need it. Applied once to a new cluster as supabase_admin,
--- after the roles anon, authenticated, service_role and postgres exist. Names, columns, grants, signatures and error texts are those of
+-- Schema realtime of a hosted project, as far as broadcast and presence need it. Run as supabase_admin, after roles.sql: postgres is a
+-- member of supabase_realtime_admin, the owner, and so may write policies on realtime.messages. Names, columns, grants, signatures and error texts are those of
 -- supabase/realtime 2.128; what only the local stack has lives in schema _realtime, which no API role may use.
-
-do $$
-begin
-  if not exists (select from pg_catalog.pg_roles where rolname = 'supabase_realtime_admin') then
-    create role supabase_realtime_admin noinherit nologin noreplication;
-  end if;
-end $$;
-
--- A hosted `postgres` may create policies on realtime.messages although it is no superuser: by this membership of the table's owner
--- (newer images: by supautils.policy_grants). The owner may not create in the schema, so that a migration which tries fails here too.
-grant supabase_realtime_admin to postgres;
 
 create schema realtime;
 create schema _realtime;
