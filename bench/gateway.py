@@ -1,6 +1,6 @@
 """What the local API gateway costs: the same RPC through it and straight to PostgREST.
 
-Usage: python bench/gateway.py [requests]. Starts a stack of its own. Prints requests/s and CPU per request of each process.
+Usage: python bench/gateway.py [requests]. Starts a stack of its own, prints requests/s and CPU per request.
 """
 
 from __future__ import annotations

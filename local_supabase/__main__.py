@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 
 from . import supabase_cli
@@ -67,13 +68,13 @@ def reset(stack: LocalSupabase, *, sure: bool) -> int:
 
 
 def advisors(stack: LocalSupabase) -> int:
-    explained = json.loads((PROJECT / "supabase" / "advisors.json").read_text())
+    explained: dict[str, str] = json.loads((stack.project / "supabase" / "advisors.json").read_text())
     findings = supabase_cli.advisors(stack.tools, stack.project, stack.db_url)
-    new = [finding for finding in findings if finding["cache_key"] not in explained]
-    for finding in new:
-        say(f"{finding['level']:<6}{finding['name']}: {finding['detail']}\n      {finding['cache_key']}")
-    gone = set(explained) - {finding["cache_key"] for finding in findings}
-    for key in sorted(gone):
+    new = [found for found in findings if not any(fnmatch(found.key, pattern) for pattern in explained)]
+    for found in new:
+        say(f"{found.level:<6}{found.name}: {found.detail}\n      {found.key}")
+    gone = [key for key in explained if "*" not in key and key not in {found.key for found in findings}]
+    for key in gone:
         say(f"No longer found, remove it from supabase/advisors.json: {key}")
     say(f"{len(findings)} findings, {len(findings) - len(new)} explained, {len(new)} unexplained")
     return 1 if new or gone else 0

@@ -5,11 +5,24 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .errors import LocalSupabaseError
 from .tools import Tools
+
+# not the project's: what a hosted project has there comes from Supabase, what the local one has from bootstrap/
+SUPABASE_SCHEMAS = ("auth", "extensions", "realtime", "_realtime")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding; key names it and its object."""
+
+    key: str
+    level: str
+    name: str
+    detail: str
 
 
 def push(tools: Tools, project: Path, database_url: str, *, seed: bool) -> list[str]:
@@ -19,15 +32,16 @@ def push(tools: Tools, project: Path, database_url: str, *, seed: bool) -> list[
     return [line.split()[2] for line in lines if line.startswith(("Applying migration ", "Seeding data from "))]
 
 
-def advisors(tools: Tools, project: Path, database_url: str) -> list[dict[str, Any]]:
-    """The findings of the dashboard's linter: name, level, title, detail, cache_key ..."""
+def advisors(tools: Tools, project: Path, database_url: str) -> list[Finding]:
+    """What the dashboard's linter finds in the project's own schemas, of every level."""
     output = _run(
         tools, project, "db", "advisors", *_target(database_url), "--level", "info", "--output-format", "json"
     )
-    found = json.loads(output)
-    findings = found if isinstance(found, list) else found.get("data", found.get("lints", []))
-    assert isinstance(findings, list)
-    return findings
+    return [
+        Finding(found["cacheKey"], found["level"], found["name"], found["detail"])
+        for found in json.loads(output)["results"]
+        if found["metadata"].get("schema") not in SUPABASE_SCHEMAS
+    ]
 
 
 def types(tools: Tools, project: Path, database_url: str) -> str:

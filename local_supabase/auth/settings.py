@@ -28,7 +28,7 @@ class AuthSettings:
             jwt_expiry_s=auth.get("jwt_expiry", cls.jwt_expiry_s),
             rotate_refresh_tokens=auth.get("enable_refresh_token_rotation", cls.rotate_refresh_tokens),
             reuse_interval_s=auth.get("refresh_token_reuse_interval", cls.reuse_interval_s),
-            allow_sign_up=auth.get("enable_signup", True) and email.get("enable_signup", True),
+            allow_sign_up=auth.get("enable_signup", True) and email.get("enabled", True),
             minimum_password_length=auth.get("minimum_password_length", cls.minimum_password_length),
             confirm_emails=email.get("enable_confirmations", cls.confirm_emails),
         )
