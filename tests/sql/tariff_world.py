@@ -1,11 +1,11 @@
-"""A company with one station to try tariffs on, and a second opinion on prices: minute by minute, in Python, from the rows."""
+"""A company with one station to try tariffs on, and a second opinion on prices: minute by minute, in Python."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Any
@@ -14,7 +14,6 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb, set_json_loads
 
-UTC = timezone.utc
 COMPANY = UUID("c1000000-0000-4000-8000-000000000001")
 LOCATION = UUID("d1000000-0000-4000-8000-000000000001")
 PLAN = UUID("b1000000-0000-4000-8000-000000000001")
@@ -65,7 +64,8 @@ class World:
         )
         db.execute("insert into tariff_plans (id, client_id, name) values (%s, %s, 'Plan')", [PLAN, COMPANY])
         db.execute(
-            "insert into stations (id, location_id, power_capacity, connector_types, tariff_plan_id) values (%s, %s, 22, '{Type2}', %s)",
+            "insert into stations (id, location_id, power_capacity, connector_types, tariff_plan_id)"
+            " values (%s, %s, 22, '{Type2}', %s)",
             [STATION, LOCATION, PLAN],
         )
         db.execute("insert into connectors (station_id, number, type, power) values (%s, 1, 'Type2', 22)", [STATION])
@@ -130,7 +130,7 @@ class World:
         **columns: object,
     ) -> UUID:
         """A session that took wh, with meter values (time, register); stopped, or running when stop is None."""
-        register = columns.pop("register_end", Decimal(str(meter_start)) + Decimal(str(wh)))
+        register = columns.pop("register_end", Decimal(str(meter_start or 0)) + Decimal(str(wh)))
         row = {
             "station_id": STATION,
             "connector_id": 1,
@@ -152,7 +152,8 @@ class World:
         assert inserted is not None
         with self.db.cursor() as cursor:
             cursor.executemany(
-                "insert into meter_values (station_id, connector_id, session_id, reported_at, received_at, energy_wh, samples, digest)"
+                "insert into meter_values (station_id, connector_id, session_id, reported_at, received_at, energy_wh,"
+                " samples, digest)"
                 " values (%s, 1, %s, %s, %s, %s, '[]', gen_random_uuid())",
                 [(STATION, inserted[0], at, at, register) for at, register in samples],
             )
@@ -238,7 +239,7 @@ def half_up(value: Fraction, digits: int) -> Decimal:
 def second_opinion(
     rules: Sequence[dict[str, Any]], periods: Sequence[Period], zone: str, digits: int = 2
 ) -> tuple[Decimal, list[Any]]:
-    """(cost, lines as lines() has them) of periods that begin and end at whole minutes; rules in the order of insertion."""
+    """(cost, lines as lines() has them) of periods at whole minutes; rules in the order of their insertion."""
     ranked = sorted(enumerate(rules), key=lambda item: (-item[1].get("priority", 0), -item[0]))
     begin = periods[0].start
     found: dict[tuple[str, int], list[Any]] = {}  # (type, rank) -> [first minute, quantity]
@@ -272,8 +273,3 @@ def second_opinion(
                 result.append((kind, rule["name"], counted, amount))
                 total += amount
     return total, result
-
-
-def clock(minute: int) -> time | str:
-    """A local time of day from minutes since midnight; 1440 is 24:00."""
-    return f"{minute // 60:02}:{minute % 60:02}"

@@ -1,0 +1,181 @@
+"""Rounding, currencies, and what a receipt adds up to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import psycopg
+import pytest
+
+from tests.sql.tariff_world import PLAN, STATION, Period, World, lines, utc
+
+START = utc("2026-05-06T06:00")
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def world(db: psycopg.Connection) -> World:
+    return World(db)
+
+
+@pytest.mark.parametrize(
+    ("currency", "kwh", "price", "amount"),
+    [
+        ("KGS", "1", "0.125", "0.13"),  # half up, not to even
+        ("KGS", "1", "0.135", "0.14"),
+        ("KGS", "1", "0.1249", "0.12"),
+        ("KGS", "0.333333", "15", "5"),
+        ("JPY", "1", "30.5", "31"),
+        ("JPY", "1", "30.4999", "30"),
+        ("KWD", "1", "0.0625", "0.063"),
+        ("CLF", "1", "0.0625", "0.0625"),
+        ("XXX", "1", "0.125", "0.13"),
+    ],
+)
+def test_amounts_are_rounded_half_up_to_the_minor_unit(
+    world: World, currency: str, kwh: str, price: str, amount: str
+) -> None:
+    world.rule("per_kwh", price, currency=currency)
+    result = world.quote(kwh)
+    assert (result["cost"], result["currency"]) == (Decimal(amount), currency)
+
+
+@pytest.mark.parametrize(
+    ("currency", "digits"),
+    [("KGS", 2), ("EUR", 2), ("JPY", 0), ("KRW", 0), ("KWD", 3), ("TND", 3), ("CLF", 4), (None, 2)],
+)
+def test_minor_units_are_those_of_iso_4217(db: psycopg.Connection, currency: str | None, digits: int) -> None:
+    assert db.execute("select private.currency_digits(%s)", [currency]).fetchone() == (digits,)
+
+
+def test_every_line_is_rounded_and_the_cost_is_their_sum(world: World) -> None:
+    world.rule("per_kwh", "0.015", "a", max_duration_minutes=60)
+    world.rule("per_kwh", "0.025", "b", min_duration_minutes=60)
+    world.rule("session_fee", "0.005")
+    result = world.price([Period(START, START + 2 * HOUR, Decimal(2000))])
+    assert [x["amount"] for x in result["lines"]] == [Decimal("0.02"), Decimal("0.03"), Decimal("0.01")]
+    assert result["cost"] == Decimal("0.06")  # 0.045 if rounded once
+
+
+def test_one_line_per_rule_however_often_it_wins(world: World) -> None:
+    world.rule("per_kwh", "0.01", "day", time_start="07:00", time_end="23:00")
+    world.rule("per_kwh", "0.02", "night", time_start="23:00", time_end="07:00")
+    result = world.price([Period(START, START + 72 * HOUR, Decimal(72_000))])
+    assert lines(result) == [("per_kwh", "day", 48, Decimal("0.48")), ("per_kwh", "night", 24, Decimal("0.48"))]
+
+
+def test_the_quantities_of_a_type_add_up_to_the_whole(world: World) -> None:
+    for n in range(3):
+        world.rule("per_kwh", 15, f"third {n + 1}", min_duration_minutes=60 * n, max_duration_minutes=60 * n + 60)
+    result = world.price([Period(START, START + 3 * HOUR, Decimal(10_000))])
+    quantities = [x["quantity"] for x in result["lines"]]
+    assert sum(quantities) == 10
+    assert all(abs(q - Decimal(10) / 3) < Decimal("0.000001") for q in quantities)
+
+
+def test_quantity_times_price_is_the_amount(world: World) -> None:
+    world.rule("per_minute", "0.015")
+    result = world.price([Period(START, START + timedelta(seconds=20))])  # a third of a minute
+    (line,) = result["lines"]
+    assert (line["quantity"], line["amount"]) == (Decimal("0.333333"), 0)
+    assert round(line["quantity"] * line["price"], 2) == line["amount"]
+
+
+def test_thirds_that_make_a_whole_are_the_whole(world: World) -> None:
+    """Half a minor unit exactly: a sum of rounded thirds would fall below it."""
+    world.rule("per_kwh", "0.005", "a", time_start="00:00", time_end="12:40")
+    world.rule("per_kwh", "0.005", "b", time_start="12:40", time_end="24:00")
+    # 12:00 to 13:00 and on: two thirds of 1.5 kWh before 12:40, in one period and in three
+    whole = world.price([Period(START, START + HOUR, Decimal(1500))])
+    pieces = [Period(START + HOUR / 3 * n, START + HOUR / 3 * (n + 1), Decimal(500)) for n in range(3)]
+    assert world.price(pieces) == whole
+    assert lines(whole)[0] == ("per_kwh", "a", 1, Decimal("0.01"))
+
+
+def test_prices_with_four_decimals_and_tiny_energies_count(world: World) -> None:
+    world.rule("per_kwh", "9999.9999")
+    assert world.quote("0.000001")["cost"] == Decimal("0.01")
+    assert world.quote("0.0000001")["lines"] == []
+
+
+def test_a_price_of_zero_is_on_the_receipt(world: World) -> None:
+    world.rule("per_kwh", 0, "free")
+    assert lines(world.quote(5)) == [("per_kwh", "free", 5, 0)]
+
+
+# One currency ---------------------------------------------------------------------------------------------------------
+def test_a_plan_refuses_a_rule_in_another_currency(world: World) -> None:
+    world.rule("per_kwh", 15)
+    with pytest.raises(psycopg.Error, match='"Plan" would mix currencies: KGS, USD') as caught:
+        world.rule("session_fee", 1, currency="USD")
+    assert caught.value.sqlstate == "OCTRF"
+    world.rule("session_fee", 1)
+    with pytest.raises(psycopg.Error, match="mix currencies"):
+        world.db.execute("update tariff_rules set currency = 'USD' where tariff_type = 'session_fee'")
+
+
+def test_a_plan_changes_its_currency_in_one_statement_or_behind_inactive_rules(world: World) -> None:
+    world.rule("per_kwh", 15)
+    world.rule("session_fee", 20)
+    world.db.execute("update tariff_rules set currency = 'EUR', price = price / 100")
+    assert world.quote(100)["currency"] == "EUR"
+    world.db.execute("update tariff_rules set is_active = false")
+    world.rule("per_kwh", 15)
+    assert world.quote(100)["currency"] == "KGS"
+    with pytest.raises(psycopg.Error, match="mix currencies"):
+        world.db.execute("update tariff_rules set is_active = true")
+
+
+def test_two_who_add_rules_at_once_cannot_mix_currencies(world: World) -> None:
+    with psycopg.connect(world.db.info.dsn, password=world.db.info.password) as other:
+        world.db.execute("begin")
+        world.rule("per_kwh", 15)
+        other.execute("set lock_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            other.execute(
+                "insert into tariff_rules (tariff_plan_id, name, tariff_type, price, currency)"
+                " values (%s, 'x', 'per_kwh', 1, 'USD')",
+                [PLAN],
+            )
+        world.db.execute("commit")
+
+
+def test_own_prices_are_in_the_currency_of_the_plan(world: World) -> None:
+    world.rule("per_minute", 1)
+    with pytest.raises(
+        psycopg.Error, match='station "ST-1" has a price of its own in USD, its tariff plan is in KGS'
+    ) as caught:
+        world.db.execute("update stations set price_per_kwh = 1, currency = 'USD'")
+    assert caught.value.sqlstate == "OCTRF"
+    world.db.execute("update stations set currency = 'USD'")  # says nothing without a price
+    assert world.quote(0, 10)["currency"] == "KGS"
+    world.db.execute("update stations set currency = 'KGS', price_per_kwh = 1")
+    with pytest.raises(psycopg.Error, match="mix currencies"):
+        world.db.execute("update tariff_rules set currency = 'USD'")
+
+
+def test_rules_of_a_default_plan_in_another_currency_are_left_out_and_named(world: World) -> None:
+    world.station(tariff_plan_id=None, price_per_kwh=1, currency="USD")
+    world.db.execute("update tariff_plans set is_default = true")
+    world.rule("per_minute", 1, "Time")
+    assert world.snapshot(START)["left_out"] == ["Time"]
+    assert (world.quote(10, 60)["cost"], world.quote(10, 60)["currency"]) == (10, "USD")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"price": "NaN"},
+        {"price": 1, "power_range_max": "NaN"},
+        {"price": 1, "max_duration_minutes": "Infinity"},
+        {"price": 1, "min_duration_minutes": "NaN"},
+    ],
+)
+def test_numbers_that_are_none_are_refused(world: World, columns: dict[str, object]) -> None:
+    with pytest.raises(psycopg.Error) as caught:
+        world.rule("per_kwh", columns.pop("price"), **columns)
+    assert caught.value.sqlstate == "OCTRF"
+    with pytest.raises(psycopg.Error) as caught:
+        world.db.execute("update stations set session_fee = 'NaN' where id = %s", [STATION])
+    assert caught.value.sqlstate == "OCTRF"
