@@ -1,31 +1,41 @@
 -- Reading what stations send: never an error, null for what cannot be used. (pg_input_is_valid needs no exception block.)
 
 create or replace function private.to_number(p_value jsonb) returns numeric
-language sql immutable set search_path = ''
+language plpgsql immutable set search_path = ''  -- its plan is kept between calls, which that of a language sql function is not
 as $$
-  select case when p_value #>> '{}' ~ '^\s*[+-]?\d{1,20}(\.\d{0,20})?([eE][+-]?\d)?\s*$' then (p_value #>> '{}')::numeric end
-$$;
+begin
+  if p_value #>> '{}' ~ '^\s*[+-]?\d{1,20}(\.\d{0,20})?([eE][+-]?\d)?\s*$' then
+    return (p_value #>> '{}')::numeric;
+  end if;
+  return null;
+end $$;
 comment on function private.to_number is 'A JSON number, or a number in a string; null for anything else and for numbers beyond 10^29.';
 
 create or replace function private.to_integer(p_value jsonb) returns integer
-language sql immutable set search_path = ''
+language plpgsql immutable set search_path = ''
 as $$
-  select case when n = trunc(n) and n between -2147483648 and 2147483647 then n::integer end
-    from private.to_number(p_value) as n
-$$;
+declare
+  v_number numeric := private.to_number(p_value);
+begin
+  if v_number = trunc(v_number) and v_number between -2147483648 and 2147483647 then
+    return v_number::integer;
+  end if;
+  return null;
+end $$;
 comment on function private.to_integer is 'As to_number; null also for fractions and what an integer cannot hold.';
 
 create or replace function private.to_time(p_value text, p_time_zone text) returns timestamptz
-language sql stable set search_path = ''
+language plpgsql stable set search_path = ''
 as $$
-  select case
+begin
+  return case
     when p_value !~ '^\s*\d{4}-\d{1,2}-\d{1,2}[Tt ]\d{1,2}:\d{2}(:\d{2}([.,]\d{1,12})?)?\s*([Zz]|[+-]\d{2}(:?\d{2})?)?\s*$' then null
     when p_value ~ '([Zz]|:\d{2}([.,]\d+)?\s*[+-]\d{2}(:?\d{2})?)\s*$' then
       case when pg_catalog.pg_input_is_valid(replace(p_value, ',', '.'), 'timestamptz') then replace(p_value, ',', '.')::timestamptz end
     when pg_catalog.pg_input_is_valid(replace(p_value, ',', '.'), 'timestamp') then
       replace(p_value, ',', '.')::timestamp at time zone p_time_zone
-  end
-$$;
+  end;
+end $$;
 comment on function private.to_time is 'An ISO 8601 time; without an offset it is read in p_time_zone. Null for anything else.';
 
 create or replace function private.ocpp_time(p_at timestamptz) returns text

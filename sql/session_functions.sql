@@ -57,16 +57,17 @@ comment on function private.ensure_connector is 'The connector''s number, its ro
 
 -- Prices -----------------------------------------------------------------------------------------
 create or replace function private.reprice_sessions(p_session_ids uuid[]) returns void
-language sql volatile set search_path = ''
+language plpgsql volatile set search_path = ''
 as $$
+begin
   update public.charging_sessions as s
      set amount = (p.price ->> 'cost')::numeric, currency = p.price ->> 'currency', priced_at = clock_timestamp(), priced_energy_wh = s.energy_wh
     from (select o.id, private.price_session(o) as price
             from public.charging_sessions as o
            where o.id = any (p_session_ids) and o.status = 'started' and o.tariff is not null
            order by o.id) as p
-   where s.id = p.id
-$$;
+   where s.id = p.id;
+end $$;
 comment on function private.reprice_sessions is 'Brings the running cost of sessions up to their last meter value.';
 
 create or replace function private.settle_session(p_session_id uuid) returns public.charging_sessions
@@ -257,6 +258,7 @@ begin
            and s.station_id = item.station_id and s.start_time is not null
            -- values of a finished transaction go on at some stations
            and (s.stop_time is null or 'stop_missing' = any (s.flags) or item.reported_at + s.clock_offset <= s.stop_time)
+         limit 1  -- keeps the planner, who expects 10,000 rows, from reading the whole table
       ) as named on true
       left join lateral (
         select s.id from public.charging_sessions as s
@@ -265,7 +267,7 @@ begin
            and (s.status = 'started' or s.stop_time >= item.reported_at + s.clock_offset)
            -- an id of ours that is another session's says that it is not this one
            and (coalesce(item.transaction_id, 0) <= 0
-                or not exists (select from public.charging_sessions as o where o.transaction_id = item.transaction_id))
+                or not exists (select from public.charging_sessions as o where o.transaction_id = case when item.transaction_id between 1 and 2147483647 then item.transaction_id::integer end))
          order by s.start_time desc limit 1
       ) as running on true
   ), stored as (
@@ -280,7 +282,8 @@ begin
   ), news as (
     select st.*, s.meter_last_wh, s.meter_start_wh, s.meter_max_wh,
            lag(st.energy_wh) over (partition by st.session_id order by (st.energy_wh is null), st.reported_at, st.energy_wh) as former_wh
-      from stored as st join public.charging_sessions as s on s.id = st.session_id
+      from stored as st
+     cross join lateral (select * from public.charging_sessions as c where c.id = st.session_id limit 1) as s
      where s.status = 'started' and (s.meter_last_at is null or st.reported_at >= s.meter_last_at)
        and not (st.context = 'Transaction.Begin' and s.meter_last_at is not null)
   ), growth as (
@@ -293,7 +296,8 @@ begin
            (array_agg(soc_percent order by reported_at desc) filter (where soc_percent is not null))[1] as soc_percent
       from news group by session_id order by session_id
   ), locked as (
-    select s.id from public.charging_sessions as s where s.id in (select session_id from growth) order by s.id for update
+    select s.id from (select session_id from growth order by session_id offset 0) as g
+     cross join lateral (select c.id from public.charging_sessions as c where c.id = g.session_id limit 1 for update) as s
   ), grown as (
     update public.charging_sessions as s
        set meter_start_wh = coalesce(s.meter_start_wh, g.last_wh),
@@ -319,10 +323,11 @@ comment on function private.store_meter_values is 'Stores MeterValues of many st
 
 create or replace function private.energy_so_far(p_start_wh numeric, p_last_wh numeric, p_max_wh numeric, p_steps_wh numeric, p_restarted boolean)
 returns numeric
-language sql immutable set search_path = ''
+language plpgsql immutable set search_path = ''
 as $$
-  select case when p_last_wh >= p_max_wh and not p_restarted then greatest(p_last_wh - coalesce(p_start_wh, p_last_wh), 0) else p_steps_wh end
-$$;
+begin
+  return case when p_last_wh >= p_max_wh and not p_restarted then greatest(p_last_wh - coalesce(p_start_wh, p_last_wh), 0) else p_steps_wh end;
+end $$;
 comment on function private.energy_so_far is 'Wh since the start: the register''s difference; the sum of its positive steps when the meter restarted.';
 
 -- End --------------------------------------------------------------------------------------------

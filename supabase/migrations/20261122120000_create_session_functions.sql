@@ -1,31 +1,41 @@
 -- Reading what stations send: never an error, null for what cannot be used. (pg_input_is_valid needs no exception block.)
 
 create or replace function private.to_number(p_value jsonb) returns numeric
-language sql immutable set search_path = ''
+language plpgsql immutable set search_path = ''  -- its plan is kept between calls, which that of a language sql function is not
 as $$
-  select case when p_value #>> '{}' ~ '^\s*[+-]?\d{1,20}(\.\d{0,20})?([eE][+-]?\d)?\s*$' then (p_value #>> '{}')::numeric end
-$$;
+begin
+  if p_value #>> '{}' ~ '^\s*[+-]?\d{1,20}(\.\d{0,20})?([eE][+-]?\d)?\s*$' then
+    return (p_value #>> '{}')::numeric;
+  end if;
+  return null;
+end $$;
 comment on function private.to_number is 'A JSON number, or a number in a string; null for anything else and for numbers beyond 10^29.';
 
 create or replace function private.to_integer(p_value jsonb) returns integer
-language sql immutable set search_path = ''
+language plpgsql immutable set search_path = ''
 as $$
-  select case when n = trunc(n) and n between -2147483648 and 2147483647 then n::integer end
-    from private.to_number(p_value) as n
-$$;
+declare
+  v_number numeric := private.to_number(p_value);
+begin
+  if v_number = trunc(v_number) and v_number between -2147483648 and 2147483647 then
+    return v_number::integer;
+  end if;
+  return null;
+end $$;
 comment on function private.to_integer is 'As to_number; null also for fractions and what an integer cannot hold.';
 
 create or replace function private.to_time(p_value text, p_time_zone text) returns timestamptz
-language sql stable set search_path = ''
+language plpgsql stable set search_path = ''
 as $$
-  select case
+begin
+  return case
     when p_value !~ '^\s*\d{4}-\d{1,2}-\d{1,2}[Tt ]\d{1,2}:\d{2}(:\d{2}([.,]\d{1,12})?)?\s*([Zz]|[+-]\d{2}(:?\d{2})?)?\s*$' then null
     when p_value ~ '([Zz]|:\d{2}([.,]\d+)?\s*[+-]\d{2}(:?\d{2})?)\s*$' then
       case when pg_catalog.pg_input_is_valid(replace(p_value, ',', '.'), 'timestamptz') then replace(p_value, ',', '.')::timestamptz end
     when pg_catalog.pg_input_is_valid(replace(p_value, ',', '.'), 'timestamp') then
       replace(p_value, ',', '.')::timestamp at time zone p_time_zone
-  end
-$$;
+  end;
+end $$;
 comment on function private.to_time is 'An ISO 8601 time; without an offset it is read in p_time_zone. Null for anything else.';
 
 create or replace function private.ocpp_time(p_at timestamptz) returns text
@@ -131,16 +141,17 @@ comment on function private.ensure_connector is 'The connector''s number, its ro
 
 -- Prices -----------------------------------------------------------------------------------------
 create or replace function private.reprice_sessions(p_session_ids uuid[]) returns void
-language sql volatile set search_path = ''
+language plpgsql volatile set search_path = ''
 as $$
+begin
   update public.charging_sessions as s
      set amount = (p.price ->> 'cost')::numeric, currency = p.price ->> 'currency', priced_at = clock_timestamp(), priced_energy_wh = s.energy_wh
     from (select o.id, private.price_session(o) as price
             from public.charging_sessions as o
            where o.id = any (p_session_ids) and o.status = 'started' and o.tariff is not null
            order by o.id) as p
-   where s.id = p.id
-$$;
+   where s.id = p.id;
+end $$;
 comment on function private.reprice_sessions is 'Brings the running cost of sessions up to their last meter value.';
 
 create or replace function private.settle_session(p_session_id uuid) returns public.charging_sessions
@@ -331,6 +342,7 @@ begin
            and s.station_id = item.station_id and s.start_time is not null
            -- values of a finished transaction go on at some stations
            and (s.stop_time is null or 'stop_missing' = any (s.flags) or item.reported_at + s.clock_offset <= s.stop_time)
+         limit 1  -- keeps the planner, who expects 10,000 rows, from reading the whole table
       ) as named on true
       left join lateral (
         select s.id from public.charging_sessions as s
@@ -339,7 +351,7 @@ begin
            and (s.status = 'started' or s.stop_time >= item.reported_at + s.clock_offset)
            -- an id of ours that is another session's says that it is not this one
            and (coalesce(item.transaction_id, 0) <= 0
-                or not exists (select from public.charging_sessions as o where o.transaction_id = item.transaction_id))
+                or not exists (select from public.charging_sessions as o where o.transaction_id = case when item.transaction_id between 1 and 2147483647 then item.transaction_id::integer end))
          order by s.start_time desc limit 1
       ) as running on true
   ), stored as (
@@ -354,7 +366,8 @@ begin
   ), news as (
     select st.*, s.meter_last_wh, s.meter_start_wh, s.meter_max_wh,
            lag(st.energy_wh) over (partition by st.session_id order by (st.energy_wh is null), st.reported_at, st.energy_wh) as former_wh
-      from stored as st join public.charging_sessions as s on s.id = st.session_id
+      from stored as st
+     cross join lateral (select * from public.charging_sessions as c where c.id = st.session_id limit 1) as s
      where s.status = 'started' and (s.meter_last_at is null or st.reported_at >= s.meter_last_at)
        and not (st.context = 'Transaction.Begin' and s.meter_last_at is not null)
   ), growth as (
@@ -367,7 +380,8 @@ begin
            (array_agg(soc_percent order by reported_at desc) filter (where soc_percent is not null))[1] as soc_percent
       from news group by session_id order by session_id
   ), locked as (
-    select s.id from public.charging_sessions as s where s.id in (select session_id from growth) order by s.id for update
+    select s.id from (select session_id from growth order by session_id offset 0) as g
+     cross join lateral (select c.id from public.charging_sessions as c where c.id = g.session_id limit 1 for update) as s
   ), grown as (
     update public.charging_sessions as s
        set meter_start_wh = coalesce(s.meter_start_wh, g.last_wh),
@@ -393,10 +407,11 @@ comment on function private.store_meter_values is 'Stores MeterValues of many st
 
 create or replace function private.energy_so_far(p_start_wh numeric, p_last_wh numeric, p_max_wh numeric, p_steps_wh numeric, p_restarted boolean)
 returns numeric
-language sql immutable set search_path = ''
+language plpgsql immutable set search_path = ''
 as $$
-  select case when p_last_wh >= p_max_wh and not p_restarted then greatest(p_last_wh - coalesce(p_start_wh, p_last_wh), 0) else p_steps_wh end
-$$;
+begin
+  return case when p_last_wh >= p_max_wh and not p_restarted then greatest(p_last_wh - coalesce(p_start_wh, p_last_wh), 0) else p_steps_wh end;
+end $$;
 comment on function private.energy_so_far is 'Wh since the start: the register''s difference; the sum of its positive steps when the meter restarted.';
 
 -- End --------------------------------------------------------------------------------------------

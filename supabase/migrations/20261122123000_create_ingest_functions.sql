@@ -208,16 +208,18 @@ end $$;
 comment on function private.take_call is 'One CALL of a station: its reply, and the sessions that grew.';
 
 create or replace function private.meter_values_item(p_station public.stations, p_event jsonb) returns jsonb
-language sql stable set search_path = ''
+language plpgsql stable set search_path = ''
 as $$
-  select jsonb_build_object('station_id', p_station.id, 'clock_time_zone', p_station.clock_time_zone, 'connector_id', p_event #> '{payload,connectorId}',
-    'transaction_id', p_event #> '{payload,transactionId}', 'received_at', p_event -> 'received_at', 'meter_value', p_event #> '{payload,meterValue}')
-$$;
+begin
+  return jsonb_build_object('station_id', p_station.id, 'clock_time_zone', p_station.clock_time_zone, 'connector_id', p_event #> '{payload,connectorId}',
+    'transaction_id', p_event #> '{payload,transactionId}', 'received_at', p_event -> 'received_at', 'meter_value', p_event #> '{payload,meterValue}');
+end $$;
 comment on function private.meter_values_item is 'A MeterValues event as store_meter_values takes it.';
 
 create or replace function private.store_messages(p_events jsonb, p_replies jsonb[]) returns void
-language sql volatile set search_path = ''
+language plpgsql volatile set search_path = ''
 as $$
+begin
   insert into public.ocpp_messages (station_id, connection_id, direction, message_id, action, payload, reply, reply_error, violations, received_at)
   select e ->> 'station_id', (e ->> 'connection_id')::uuid, case e ->> 'kind' when 'answer' then 'to_station' else 'from_station' end::public.message_direction,
          case e ->> 'kind' when 'answer' then e ->> 'command_id' else e ->> 'message_id' end,
@@ -232,8 +234,8 @@ as $$
     from jsonb_array_elements(p_events) with ordinality as a (e, n)
     join unnest(p_replies) with ordinality as r (reply, n) using (n)
     left join public.commands as c on e ->> 'kind' = 'answer' and c.id = (e ->> 'command_id')::uuid
-   where e ->> 'kind' in ('call', 'answer', 'anomaly')
-$$;
+   where e ->> 'kind' in ('call', 'answer', 'anomaly');
+end $$;
 comment on function private.store_messages is 'Keeps messages with their answers in ocpp_messages.';
 
 create or replace function private.ingest_together(p_events jsonb) returns jsonb
@@ -289,17 +291,21 @@ begin
   perform private.store_messages(p_events, v_replies);
   perform private.note_signs_of_life(p_events);
   if v_grown <> '{}' then
+    -- Few sessions: all at once. Many: a price a second each will do, and the heartbeat brings up what is left behind.
     perform private.reprice_sessions(array(
-      select id from public.charging_sessions where id = any (v_grown)
-       order by priced_at nulls first limit (select reprice_per_batch from private.settings)));
+      select s.id from public.charging_sessions as s, private.settings as c
+       where s.id = any (v_grown)
+         and (cardinality(v_grown) <= c.reprice_per_batch or s.priced_at is null or s.priced_at < now() - interval '1 second')
+       order by s.priced_at nulls first limit (select reprice_per_batch from private.settings)));
   end if;
   return to_jsonb(v_replies);
 end $$;
 comment on function private.ingest_together is 'Stores events and returns their replies, aligned; raises when one of them is bad.';
 
 create or replace function private.note_signs_of_life(p_events jsonb) returns void
-language sql volatile set search_path = ''
+language plpgsql volatile set search_path = ''
 as $$
+begin
   with sign as (
     select e ->> 'station_id' as station_id, (e ->> 'connection_id')::uuid as connection_id, max((e ->> 'received_at')::timestamptz) as received_at
       from jsonb_array_elements(p_events) as e where e ->> 'kind' in ('call', 'answer', 'anomaly') group by 1, 2
@@ -309,8 +315,8 @@ as $$
      where c.last_message_at < sign.received_at - interval '1 second'  -- a row a second and station is enough
      order by c.station_id for update of c
   )
-  update private.station_connections as c set last_message_at = seen.received_at from seen where c.station_id = seen.station_id
-$$;
+  update private.station_connections as c set last_message_at = seen.received_at from seen where c.station_id = seen.station_id;
+end $$;
 comment on function private.note_signs_of_life is 'Moves last_message_at of connections forward, at most once a second each.';
 
 create or replace function public.ocpp_ingest(events jsonb) returns jsonb

@@ -1,0 +1,115 @@
+"""The system under test: a local Supabase of its own and a bridge, and what CPU each process took."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psycopg
+
+from local_supabase import LocalSupabase
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class System:
+    """A running stack and bridge."""
+
+    supabase: LocalSupabase
+    bridge_pid: int
+    ocpp_url: str
+    folder: Path
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """CPU seconds so far of each part, its children that live included."""
+        pids = {row.part: row.pid for row in self.supabase.status() if row.pid is not None}
+        parts = {"bridge": [self.bridge_pid], **{part: _tree(pid) for part, pid in pids.items()}}
+        return {part: sum(_cpu(pid) for pid in pids) for part, pids in parts.items()}
+
+    def count(self, table: str) -> int:
+        """Rows of a public table."""
+        with psycopg.connect(self.supabase.db_url) as db:
+            row = db.execute(f"select count(*) from public.{table}").fetchone()  # type: ignore[arg-type]
+            assert row is not None
+            return int(row[0])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def system(stations: int) -> Iterator[System]:
+    """A durable local Supabase with BENCH-0000 … registered at 15 KGS/kWh, and one bridge with the service key."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        supabase = LocalSupabase(folder)
+        supabase.up()
+        try:
+            with psycopg.connect(supabase.db_url) as db:
+                db.execute(
+                    "insert into stations (id, power_capacity, tariff_plan_id) "
+                    "select 'BENCH-' || lpad(n::text, 4, '0'), 22, (select tariff_plan_id from stations where id = 'TEST-001') "
+                    "from generate_series(0, %s) as n",
+                    [stations - 1],
+                )
+            port = free_port()
+            env = {
+                **os.environ,
+                "SUPABASE_URL": supabase.url,
+                "SUPABASE_SERVICE_ROLE_KEY": supabase.service_role_key,
+                "OCPP_PORT": str(port),
+                "LOG_LEVEL": "WARNING",
+                "UNKNOWN_ID_TAGS": "accept",
+            }
+            with (folder / "bridge.log").open("wb") as log:
+                bridge = subprocess.Popen([sys.executable, "-m", "ocpp_bridge", "serve"], env=env, stdout=log, stderr=log, cwd=folder)
+            try:
+                _wait_ready(f"http://127.0.0.1:{port}/ready", folder / "bridge.log")
+                yield System(supabase, bridge.pid, f"ws://127.0.0.1:{port}/ws", folder)
+            finally:
+                bridge.terminate()
+                bridge.wait(20)
+        finally:
+            supabase.down()
+
+
+def _wait_ready(url: str, log: Path) -> None:
+    for _ in range(300):
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(url).status_code == 200:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"the bridge did not become ready:\n{log.read_text()[-2000:]}")
+
+
+def _cpu(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICK  # utime and stime
+
+
+def _tree(pid: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            children.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+    found, waiting = [], [pid]
+    while waiting:
+        found.append(current := waiting.pop())
+        waiting += children.get(current, [])
+    return found
