@@ -148,7 +148,7 @@ class Channel:
             if self._server.listener.ready.is_set():
                 self._replication_ready()
             else:
-                self._waiter = asyncio.create_task(self._wait_for_replication())
+                self._waiter = self._socket.spawn(self._wait_for_replication())
 
     def _replication_ready(self) -> None:
         self.system("Replication connection established", status="ok")
@@ -171,7 +171,7 @@ class Channel:
         elif len(self._inbox) < _MAX_INBOX:
             self._inbox.append(frame)
             if self._worker is None:
-                self._worker = asyncio.create_task(self._work())
+                self._worker = self._socket.spawn(self._work())
 
     def _must_ask(self, frame: Frame) -> bool:
         if not self.topic.private:

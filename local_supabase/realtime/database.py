@@ -61,8 +61,10 @@ class Database:
         self._settings = settings
         self._idle: list[Connection] = []
         self._slots = asyncio.Semaphore(size)
+        self._closed = False
 
     async def close(self) -> None:
+        self._closed = True
         while self._idle:
             await self._idle.pop().close()
 
@@ -193,14 +195,20 @@ class Database:
                     if lost or not isinstance(exc, psycopg.Error):
                         await connection.close()  # also after a cancel: the state of the connection is unknown
                     else:
-                        self._idle.append(connection)
+                        await self._give_back(connection)
                     if not lost:
                         raise
                     if not reused:
                         raise DatabaseUnavailable(str(exc)) from exc
                 else:
-                    self._idle.append(connection)
+                    await self._give_back(connection)
                     return answer
+
+    async def _give_back(self, connection: Connection) -> None:
+        if self._closed:
+            await connection.close()
+        else:
+            self._idle.append(connection)
 
     async def _connect(self) -> Connection:
         try:

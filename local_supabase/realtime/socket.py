@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections import deque
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import WSMsgType, web
@@ -59,6 +60,7 @@ class Socket:
         self._held: deque[str | bytes] | None = None
         self._wake = asyncio.Event()
         self._close_code: int | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve the client until one side closes."""
@@ -70,11 +72,19 @@ class Socket:
         finally:
             for channel in list(self.channels.values()):
                 channel.end()
-            reader.cancel()
-            writer.cancel()
-            for failure in await asyncio.gather(reader, writer, return_exceptions=True):
+            tasks = [reader, writer, *self._tasks]
+            for task in tasks:
+                task.cancel()
+            for failure in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(failure, Exception):
                     logger.error("socket failed", exc_info=failure)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Work of a channel that ends with the socket at the latest."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def send(self, frame: str | bytes) -> None:
         """Queue a frame; while a join is under way it waits, as the server's socket process does."""
