@@ -321,11 +321,14 @@ class LocalSupabase:
         except LocalSupabaseError:
             last = None
         before = last.__dict__ if last else {}
+        running = any(self._service(part).pid() for part in PARTS)
 
         def choose(asked: int | None, used_last: int | None, default: int) -> int:
             if asked:
                 return asked
-            return used_last or (default if asked is None else 0) or ports.free()
+            if asked is None:
+                return used_last or default
+            return used_last if used_last and (running or ports.is_free(used_last)) else ports.free()
 
         chosen_ports = Ports(
             api=choose(self._api_port, before.get("api"), API_PORT),

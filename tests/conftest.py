@@ -21,6 +21,7 @@ import pytest
 
 from local_supabase import LocalSupabase
 from local_supabase.process import birth
+from local_supabase.tools import Tools, install
 from tests.support import Api
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +40,12 @@ def _stop_leftovers() -> None:
                     LocalSupabase(part).down()
             shutil.rmtree(folder, ignore_errors=True)
             note.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def tools() -> Tools:
+    """The installed programs: Node.js with supabase-js, Deno, the Supabase CLI, PostgreSQL, PostgREST."""
+    return install(ROOT / ".local" / "tools", print)
 
 
 @pytest.fixture(scope="session")

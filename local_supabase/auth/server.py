@@ -296,7 +296,7 @@ class AuthServer:
         self._require_admin(call)
         try:
             number, size = (
-                int(call.request.query.get(key, default)) for key, default in (("page", "1"), ("per_page", "50"))
+                int(call.request.query.get(key) or default) for key, default in (("page", "1"), ("per_page", "50"))
             )
         except ValueError as exc:
             raise invalid(f"Bad Pagination Parameters: {exc}") from None
