@@ -238,7 +238,8 @@ begin
       join cell as c on c.end_at > p.start_at and (c.start_at < p.end_at or c.start_at = p.start_at)
   ), share as (
     -- Forty decimals, so that thirds and sevenths that make a whole again do so at the thirty that are kept below.
-    select w.tariff_type, w.rank, min(p.start_at) as first_at,
+    select w.tariff_type, w.rank,
+           min(p.start_at) filter (where w.tariff_type = 'per_kwh' or p.seconds > 0 and p.parking = (w.tariff_type = 'parking_fee')) as first_at,
            round(case w.tariff_type
              when 'per_kwh' then sum(case when p.seconds = p.of_seconds then p.energy_kwh else round(p.energy_kwh * p.seconds, 40) / p.of_seconds end)
              when 'per_minute' then round(sum(p.seconds) filter (where not p.parking), 40) / 60

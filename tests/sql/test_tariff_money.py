@@ -65,6 +65,14 @@ def test_one_line_per_rule_however_often_it_wins(world: World) -> None:
     assert lines(result) == [("per_kwh", "day", 48, Decimal("0.48")), ("per_kwh", "night", 24, Decimal("0.48"))]
 
 
+def test_lines_stand_in_the_order_in_which_their_rules_first_counted(world: World) -> None:
+    world.rule("parking_fee", 1, "all day")
+    world.rule("parking_fee", 2, "while charging, and at night", priority=1, time_start="22:00", time_end="13:00")
+    start, parked = START, START + HOUR  # 12:00 to 13:00
+    result = world.price([Period(start, parked), Period(parked, parked + 10 * HOUR, parking=True)])
+    assert [name for _, name, _, _ in lines(result)] == ["all day", "while charging, and at night"]
+
+
 def test_the_quantities_of_a_type_add_up_to_the_whole(world: World) -> None:
     for n in range(3):
         world.rule("per_kwh", 15, f"third {n + 1}", min_duration_minutes=60 * n, max_duration_minutes=60 * n + 60)
