@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from pathlib import Path
@@ -11,12 +12,21 @@ from bench import commands, meter_values
 ALL = {"commands": commands.main, "meter_values": meter_values.main}
 
 
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+
+
 def main(names: list[str]) -> int:
     if unknown := set(names) - ALL.keys():
         print(f"error: no measurement {', '.join(sorted(unknown))}; there are {', '.join(ALL)}", file=sys.stderr)
         return 2
-    cpus = {line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")}
-    print(f"{platform.system()} {platform.machine()}, {len([line for line in Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('processor')])} cores, {', '.join(cpus)}, Python {platform.python_version()}")
+    print(
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}"
+    )
     for name in names or ALL:
         print(flush=True)
         ALL[name]()

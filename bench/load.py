@@ -19,7 +19,9 @@ async def main(url: str, stations: int, seconds: float) -> None:
     await asyncio.gather(*(station.charge(begin + seconds) for station in fleet))
     took = time.perf_counter() - begin
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps({"messages": sum(s.sent for s in fleet), "seconds": took, "cpu_s": usage.ru_utime + usage.ru_stime}))
+    print(
+        json.dumps({"messages": sum(s.sent for s in fleet), "seconds": took, "cpu_s": usage.ru_utime + usage.ru_stime})
+    )
     await asyncio.gather(*(station.close() for station in fleet))
 
 

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 
-from bench.system import System, free_port, system
+from bench.system import System, cpu_of, free_port, system
 
 STATIONS = 50
 SECONDS = 8.0
@@ -18,7 +18,10 @@ ROUNDS = 3
 def load(url: str) -> dict[str, float]:
     """One round of load; {messages, seconds, cpu_s}."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench.load", url, str(STATIONS), str(SECONDS)], capture_output=True, text=True, timeout=SECONDS + 60
+        [sys.executable, "-m", "bench.load", url, str(STATIONS), str(SECONDS)],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS + 60,
     )
     if done.returncode != 0:
         raise RuntimeError(done.stderr)
@@ -28,17 +31,20 @@ def load(url: str) -> dict[str, float]:
 
 def round_of_library() -> tuple[float, dict[str, float]]:
     port = free_port()
-    with subprocess.Popen([sys.executable, "-m", "bench.library_server", str(port)], stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.library_server", str(port)], stdout=subprocess.PIPE, text=True
+    ) as server:
         try:
             assert server.stdout is not None
             server.stdout.readline()
-            from bench.system import _cpu
-
             figures = load(f"ws://127.0.0.1:{port}/ws")
-            cpu = _cpu(server.pid)
+            cpu = cpu_of(server.pid)
         finally:
             server.terminate()
-    return figures["messages"] / figures["seconds"], {"library server": cpu / figures["messages"], "load": figures["cpu_s"] / figures["messages"]}
+    return figures["messages"] / figures["seconds"], {
+        "library server": cpu / figures["messages"],
+        "load": figures["cpu_s"] / figures["messages"],
+    }
 
 
 def round_of_bridge(subject: System) -> tuple[float, dict[str, float]]:
@@ -61,8 +67,13 @@ def main() -> None:
             ratios.append(bridge / library)
             rates.append((bridge, library))
             cpus.append((bridge_cpu, library_cpu))
-            print(f"  round {number}: bridge {bridge:7.0f}/s, durable   library {library:7.0f}/s, in memory   ratio {bridge / library:.2f}", flush=True)
-    print(f"  median: bridge {statistics.median(b for b, _ in rates):.0f}/s, library {statistics.median(x for _, x in rates):.0f}/s, ratio {statistics.median(ratios):.2f} (aim: 1 or more)")
+            print(
+                f"  round {number}: bridge {bridge:6.0f}/s, durable   library {library:6.0f}/s, in memory   "
+                f"ratio {bridge / library:.2f}",
+                flush=True,
+            )
+    bridge, library = (statistics.median(rate[side] for rate in rates) for side in (0, 1))
+    print(f"  median: bridge {bridge:.0f}/s, library {library:.0f}/s, ratio {statistics.median(ratios):.2f} (aim: 1)")
     for title, index in (("bridge's system", 0), ("library", 1)):
         parts = cpus[0][index].keys()
         line = ", ".join(f"{part} {statistics.median(c[index][part] for c in cpus) * 1e6:.0f}" for part in parts)

@@ -27,7 +27,9 @@ class BenchStation:
 
     async def connect(self) -> None:
         """Connected and booted."""
-        self._socket = await connect(self._url, subprotocols=["ocpp1.6"], compression=None, ping_interval=None, open_timeout=30)  # type: ignore[list-item]
+        self._socket = await connect(
+            self._url, subprotocols=["ocpp1.6"], compression=None, ping_interval=None, open_timeout=30
+        )  # type: ignore[list-item]
         self._reader = asyncio.create_task(self._read())
         await self.call("BootNotification", {"chargePointVendor": "Bench", "chargePointModel": "B1"})
 
@@ -40,11 +42,16 @@ class BenchStation:
         return await answer
 
     async def charge(self, until: float) -> None:
-        """Start a transaction and send MeterValues, each after the answer to the last, until time.perf_counter() says so."""
+        """A transaction whose MeterValues follow each other as answers come, until time.perf_counter() says so."""
         begin = datetime.now(UTC) - timedelta(days=20)
         started = await self.call(
             "StartTransaction",
-            {"connectorId": 1, "idTag": f"BENCH{self._id[-6:]}", "meterStart": 0, "timestamp": begin.strftime("%Y-%m-%dT%H:%M:%SZ")},
+            {
+                "connectorId": 1,
+                "idTag": f"BENCH{self._id[-6:]}",
+                "meterStart": 0,
+                "timestamp": begin.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            },
         )
         transaction_id = started["transactionId"]
         while time.perf_counter() < until:
@@ -53,7 +60,11 @@ class BenchStation:
             await self.call("MeterValues", meter_values(transaction_id, begin, self.sent * 10))
         await self.call(
             "StopTransaction",
-            {"transactionId": transaction_id, "meterStop": self.sent * 10, "timestamp": begin.strftime("%Y-%m-%dT%H:%M:%SZ")},
+            {
+                "transactionId": transaction_id,
+                "meterStop": self.sent * 10,
+                "timestamp": begin.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            },
         )
 
     async def close(self) -> None:

@@ -34,7 +34,7 @@ class System:
         """CPU seconds so far of each part, its children that live included."""
         pids = {row.part: row.pid for row in self.supabase.status() if row.pid is not None}
         parts = {"bridge": [self.bridge_pid], **{part: _tree(pid) for part, pid in pids.items()}}
-        return {part: sum(_cpu(pid) for pid in pids) for part, pids in parts.items()}
+        return {part: sum(cpu_of(pid) for pid in pids) for part, pids in parts.items()}
 
     def count(self, table: str) -> int:
         """Rows of a public table."""
@@ -61,7 +61,8 @@ def system(stations: int) -> Iterator[System]:
             with psycopg.connect(supabase.db_url) as db:
                 db.execute(
                     "insert into stations (id, power_capacity, tariff_plan_id) "
-                    "select 'BENCH-' || lpad(n::text, 4, '0'), 22, (select tariff_plan_id from stations where id = 'TEST-001') "
+                    "select 'BENCH-' || lpad(n::text, 4, '0'), 22, "
+                    "(select tariff_plan_id from stations where id = 'TEST-001') "
                     "from generate_series(0, %s) as n",
                     [stations - 1],
                 )
@@ -75,7 +76,9 @@ def system(stations: int) -> Iterator[System]:
                 "UNKNOWN_ID_TAGS": "accept",
             }
             with (folder / "bridge.log").open("wb") as log:
-                bridge = subprocess.Popen([sys.executable, "-m", "ocpp_bridge", "serve"], env=env, stdout=log, stderr=log, cwd=folder)
+                bridge = subprocess.Popen(
+                    [sys.executable, "-m", "ocpp_bridge", "serve"], env=env, stdout=log, stderr=log, cwd=folder
+                )
             try:
                 _wait_ready(f"http://127.0.0.1:{port}/ready", folder / "bridge.log")
                 yield System(supabase, bridge.pid, f"ws://127.0.0.1:{port}/ws", folder)
@@ -95,7 +98,8 @@ def _wait_ready(url: str, log: Path) -> None:
     raise RuntimeError(f"the bridge did not become ready:\n{log.read_text()[-2000:]}")
 
 
-def _cpu(pid: int) -> float:
+def cpu_of(pid: int) -> float:
+    """CPU seconds of a process so far, 0 when it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:

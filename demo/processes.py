@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -22,6 +23,15 @@ class DemoError(Exception):
     """Something the person at the terminal can mend; the message says how."""
 
 
+def _living(pid_file: Path) -> int | None:
+    """The process that a file `PID BIRTH` names, if it is still that one."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        pid, born = pid_file.read_text().split()
+        if birth(int(pid)) == born:
+            return int(pid)
+    return None
+
+
 class RunNote:
     """`.local/run.pid`: process id and start time, so that a recycled id is not taken for ours."""
 
@@ -30,16 +40,14 @@ class RunNote:
 
     def owner(self) -> int | None:
         """The process id of a `make run` that lives, else None."""
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            pid, born = self.path.read_text().split()
-            if str(birth(int(pid))) == born:
-                return int(pid)
-        return None
+        return _living(self.path)
 
     def take(self) -> None:
         """Write our own note. Raises DemoError when another run lives."""
         if (pid := self.owner()) is not None:
-            raise DemoError(f"`make run` is up already (process {pid}). Stop it with Ctrl-C there, or with `make stop`.")
+            raise DemoError(
+                f"`make run` is up already (process {pid}). Stop it with Ctrl-C there, or with `make stop`."
+            )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(f"{os.getpid()} {birth(os.getpid())}\n")
 
@@ -50,9 +58,10 @@ class RunNote:
 class BridgeProcess:
     """`ocpp-bridge serve` with the settings of the environment file; its log goes to a file."""
 
-    def __init__(self, env: dict[str, str], log: Path) -> None:
+    def __init__(self, env: dict[str, str], log: Path, pid_file: Path) -> None:
         self._env = env
         self.log = log
+        self._pid_file = pid_file
         self._process: asyncio.subprocess.Process | None = None
         self.http_url = f"http://127.0.0.1:{OCPP_PORT}"
 
@@ -64,8 +73,8 @@ class BridgeProcess:
                 probe.bind(("0.0.0.0", OCPP_PORT))
             except OSError as exc:
                 raise DemoError(
-                    f"port {OCPP_PORT}, where stations connect, is in use ({exc.strerror}). Stop the program that listens there: "
-                    f"`lsof -i :{OCPP_PORT}` or `ss -ltnp` names it."
+                    f"port {OCPP_PORT}, where stations connect, is in use. Stop the program that listens there; "
+                    f"`ss -ltnp` or `lsof -i :{OCPP_PORT}` names it."
                 ) from exc
         self.log.parent.mkdir(parents=True, exist_ok=True)
         names = ("SUPABASE_URL", "SUPABASE_ANON_KEY", "BRIDGE_EMAIL", "BRIDGE_PASSWORD")
@@ -80,6 +89,7 @@ class BridgeProcess:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is ours to pass on, in order
             )
+        self._pid_file.write_text(f"{self._process.pid} {birth(self._process.pid)}\n")
         try:
             async with asyncio.timeout(READY_TIMEOUT), httpx.AsyncClient() as client:
                 while not await self._ready(client):
@@ -106,6 +116,20 @@ class BridgeProcess:
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
+        self._pid_file.unlink(missing_ok=True)
+
+    @staticmethod
+    def stop_leftover(pid_file: Path) -> None:
+        """Stop the bridge of a run that was killed before it could."""
+        if (pid := _living(pid_file)) is not None:
+            os.kill(pid, signal.SIGTERM)
+            for _ in range(150):
+                if _living(pid_file) is None:
+                    break
+                time.sleep(0.1)
+            else:
+                os.kill(pid, signal.SIGKILL)
+        pid_file.unlink(missing_ok=True)
 
     async def _ready(self, client: httpx.AsyncClient) -> bool:
         try:

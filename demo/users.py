@@ -19,7 +19,7 @@ USERS = {
 
 
 async def ensure_users(env_path: Path) -> dict[str, str]:
-    """Every user of USERS exists and can sign in; returns the file's lines, PREFIX_EMAIL and PREFIX_PASSWORD among them.
+    """Every user of USERS exists and can sign in; returns the file's lines, with PREFIX_EMAIL and PREFIX_PASSWORD.
 
     Passwords are minted once and kept in the file. A user whose password no longer fits gets a new one.
     """
