@@ -1,7 +1,8 @@
 """Gathers the events of all stations into few requests.
 
-An idle bridge sends an event at once; while requests are under way the next events gather. So no timer adds latency,
-and the busier the bridge the larger its batches.
+An idle bridge sends an event at once; while a request is under way the next events gather, and go when it ends, when
+they fill a request, or when the one under way takes long. So no timer delays an idle bridge, and the busier it is the
+larger its batches.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Ingest:
         self._pending: deque[_Item] = deque()
         self._busy: set[str] = set()  # stations with an event in a request under way
         self._requests: set[asyncio.Task[None]] = set()
+        self._last_started = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._down = False
         self._closed = False
 
@@ -89,6 +92,8 @@ class Ingest:
     async def close(self) -> None:
         """Refuse further events and wait until the requests under way have ended."""
         self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         for item in self._pending:
             _fail(item, NotStored("the bridge is shutting down"))
         self._pending.clear()
@@ -100,13 +105,26 @@ class Ingest:
         # While Supabase is away one request at a time is enough to find out when it is back.
         limit = 1 if self._down else self._settings.ingest_in_flight
         while self._pending and len(self._requests) < limit:
+            if self._requests and len(self._pending) < self._settings.ingest_batch_size:
+                # A near database answers in less than the spacing: then one full request at a time costs everybody the
+                # least. Towards a far one requests overlap, and the wait for it is not added up.
+                wait = self._last_started + self._settings.ingest_spacing - time.monotonic()
+                if wait > 0:
+                    if self._timer is None:
+                        self._timer = asyncio.get_running_loop().call_later(wait, self._timed)
+                    break
             batch = self._take()
             if not batch:
                 break
+            self._last_started = time.monotonic()
             task = asyncio.create_task(self._request(batch))
             self._requests.add(task)
             task.add_done_callback(self._finished)
         self._metrics.queue.set(len(self._pending))
+
+    def _timed(self) -> None:
+        self._timer = None
+        self._send()
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._requests.discard(task)

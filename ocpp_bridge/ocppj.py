@@ -235,6 +235,8 @@ def pack_call(message_id: str, action: str, payload: dict[str, Any]) -> str:
 
 def pack_result(message_id: Any, payload: dict[str, Any]) -> str:
     """A CALLRESULT frame."""
+    if not payload:  # the answer to MeterValues, most of all frames: spares the encoder its set-up
+        return f"[{CALLRESULT},{_encode(message_id)},{{}}]"
     return _encode([CALLRESULT, message_id, payload])
 
 

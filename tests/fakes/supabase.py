@@ -65,6 +65,7 @@ class FakeSupabase:
         self.replies: dict[str, Reply] = {}
         self.poison: Callable[[Event], Exception | None] = lambda event: None
         self.hold: asyncio.Event | None = None  # requests wait for it when set
+        self.holds: Callable[[Event], bool] = lambda event: True  # those with such an event
         self.closed = False
         self._changed = asyncio.Condition()
 
@@ -83,7 +84,7 @@ class FakeSupabase:
     async def ingest(self, events: Sequence[Event]) -> list[Reply]:
         self.batches.append(list(events))
         await self._notify()
-        if self.hold is not None:
+        if self.hold is not None and any(self.holds(event) for event in events):
             await self.hold.wait()
         if self.unavailable:
             raise SupabaseUnavailable("down")

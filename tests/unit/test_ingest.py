@@ -31,10 +31,21 @@ async def test_events_gather_while_requests_are_under_way(supabase: FakeSupabase
     ingest = make(supabase)
     supabase.hold = asyncio.Event()
     calls = [asyncio.create_task(ingest.submit(event(f"S{number}"))) for number in range(150)]
-    await supabase.until(lambda: len(supabase.batches) == 2)
+    await supabase.until(lambda: len(supabase.batches) == 3)
     supabase.hold.set()
     await asyncio.gather(*calls)
-    assert [len(batch) for batch in supabase.batches] == [1, 1, 60, 60, 28]
+    assert [len(batch) for batch in supabase.batches] == [1, 60, 60, 29]
+
+
+async def test_a_request_that_takes_long_is_joined_by_another_that_is_not_full(supabase: FakeSupabase) -> None:
+    """Towards a database far away requests overlap, so that one event does not wait for two journeys."""
+    ingest = make(supabase, ingest_spacing=0.02)
+    supabase.hold = asyncio.Event()
+    calls = [asyncio.create_task(ingest.submit(event(f"S{number}"))) for number in range(3)]
+    await supabase.until(lambda: len(supabase.batches) == 2)
+    assert [len(batch) for batch in supabase.batches] == [1, 2]
+    supabase.hold.set()
+    await asyncio.gather(*calls)
 
 
 async def test_events_of_one_station_never_overtake_each_other(supabase: FakeSupabase) -> None:
