@@ -285,10 +285,12 @@ create or replace function private.samples_near(
 ) returns table (reported_at timestamptz, energy_wh numeric)
 language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
 -- Two steps into the index (session_id, reported_at) for each cut. Where the planner knows little of a fresh partition it
--- would rather fetch and sort the whole session, a hundred times the work.
+-- would rather fetch and sort the whole session, a hundred times the work. Compiling (jit) never pays here, but what is switched
+-- off counts as dear, which would call for it.
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
+set jit = off
 as $$
 begin
   return query
