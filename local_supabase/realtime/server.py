@@ -123,8 +123,9 @@ class RealtimeServer:
         version = Version.of(request.query.get("vsn"))
         if version is None:
             return web.Response(status=403)
+        # aiohttp's limit resets the connection under the client's hands, and 1009 is lost: so it comes later than ours
         ws = web.WebSocketResponse(
-            compress=False, autoping=False, max_msg_size=self.settings.max_frame_bytes, timeout=1.0
+            compress=False, autoping=False, max_msg_size=2 * self.settings.max_frame_bytes, timeout=1.0
         )
         if not ws.can_prepare(request):
             connection = request.headers.get("Connection", "keep-alive").lower()
@@ -141,7 +142,7 @@ class RealtimeServer:
             await asyncio.sleep(self.settings.refused_handshake_delay_s)
             return web.json_response({"error": error}, status=status, dumps=dumps)
         await ws.prepare(request)
-        socket = Socket(self, ws, version, apikey or "", self.policy_headers(request))
+        socket = Socket(self, ws, version, apikey or "", self.policy_headers(request), _aborter(request))
         self._sockets.add(socket)
         try:
             await socket.run()
@@ -180,6 +181,14 @@ class RealtimeServer:
             await self.database.maintain_partitions()
         except (DatabaseUnavailable, psycopg.Error) as exc:
             logger.warning("partitions of realtime.messages not maintained", extra={"error": str(exc).strip()})
+
+
+def _aborter(request: web.Request) -> Callable[[], None]:
+    def abort() -> None:
+        if request.transport is not None:
+            request.transport.abort()
+
+    return abort
 
 
 async def _not_found(request: web.Request) -> web.Response:

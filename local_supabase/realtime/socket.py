@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import WSMsgType, web
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _YIELD_EVERY = 100  # frames of a burst, then others get their turn
-_CLOSE_TIMEOUT_S = 2.0  # for the client's part of the closing handshake
+_CLOSE_TIMEOUT_S = 2.0  # for a client that is slow to read
 
 
 class Refused(Exception):
@@ -47,6 +47,7 @@ class Socket:
         version: Version,
         apikey: str,
         headers: dict[str, str],
+        abort: Callable[[], None],
     ) -> None:
         self.version = version
         self.apikey = apikey
@@ -55,6 +56,8 @@ class Socket:
         self.last_channel_at = time.monotonic()
         self._server = server
         self._ws = ws
+        self._abort = abort  # drops the connection without a closing handshake
+        self._cut_off: asyncio.TimerHandle | None = None
         self._outbox: deque[str | bytes] = deque()
         self._outbox_bytes = 0
         self._held: deque[str | bytes] | None = None
@@ -67,8 +70,6 @@ class Socket:
         reader, writer = asyncio.create_task(self._read()), asyncio.create_task(self._write())
         try:
             await asyncio.wait([reader, writer], return_when=asyncio.FIRST_COMPLETED)
-            if self._close_code is not None:
-                await asyncio.wait([writer], timeout=_CLOSE_TIMEOUT_S)
         finally:
             for channel in list(self.channels.values()):
                 channel.end()
@@ -78,6 +79,10 @@ class Socket:
             for failure in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(failure, Exception):
                     logger.error("socket failed", exc_info=failure)
+            # only now, without a reader, does aiohttp wait for the client's part of the closing handshake
+            await self._ws.close(code=self._close_code or 1000)
+            if self._cut_off:
+                self._cut_off.cancel()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Work of a channel that ends with the socket at the latest."""
@@ -99,13 +104,14 @@ class Socket:
         self._wake.set()
         if self._outbox_bytes > self._server.settings.max_outbox_bytes and self._close_code is None:
             logger.warning("socket cut: its client does not read")
-            self._outbox.clear()
-            self.close(1011)
+            self._close_code = 1011
+            self._abort()
 
     def close(self, code: int) -> None:
-        """Close after what is queued was written."""
+        """Close after what is queued was written, or without that if the client does not take it in time."""
         if self._close_code is None:
             self._close_code = code
+            self._cut_off = asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT_S, self._abort)
             self._wake.set()
 
     def forget(self, channel: Channel) -> None:
@@ -129,10 +135,6 @@ class Socket:
                     written += 1
                     if written % _YIELD_EVERY == 0:
                         await asyncio.sleep(0)
-            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                await self._ws.close(code=self._close_code)
-        except TimeoutError:
-            logger.info("client did not answer the close")
         except ConnectionError:
             logger.debug("socket went away while frames were waiting")
 
@@ -141,11 +143,13 @@ class Socket:
             try:
                 message = await self._ws.receive(timeout=self._server.settings.idle_timeout_s)
             except TimeoutError:
-                await self._ws.close(code=1000)
-                return
+                return  # idle: closed with 1000
             if message.type is WSMsgType.PING:
                 await self._ws.pong(message.data)
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                if len(message.data) > self._server.settings.max_frame_bytes:
+                    self._close_code = 1009
+                    return
                 try:
                     if message.type is WSMsgType.TEXT:
                         frame = frames.parse_text(self.version, message.data)

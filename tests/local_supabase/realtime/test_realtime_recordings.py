@@ -112,6 +112,9 @@ class Replay:
         assert response.connection.transport is not None
         response.connection.transport.abort()
 
+    async def do_close(self, step: dict[str, Any]) -> None:
+        await self.sockets.pop(step["conn"]).close()
+
     async def do_sql(self, step: dict[str, Any]) -> None:
         today = datetime.datetime.now(datetime.UTC)
         await self.running.admin.execute(

@@ -203,7 +203,7 @@ async def cut_database(running: Running) -> None:
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - a state of the server that tells nobody when it changes
             await asyncio.sleep(0.005)
 
 
@@ -476,6 +476,7 @@ async def test_a_client_that_does_not_read_is_cut(serve: Any) -> None:
             await fast.broadcast("w", {"s": "x" * 500_000})
         await fast.nothing_waits()
         await until(lambda: running.server.users == 1)
+        transport.resume_reading()
 
 
 # Odd joins and keys
@@ -629,7 +630,8 @@ def test_broadcast_changes_raises_on_wrong_arguments(as_postgres: Any) -> None:
         )
     with pytest.raises(psycopg.errors.RaiseException, match="not for each statement"):
         as_postgres.execute(
-            "select realtime.broadcast_changes('t', 'X', 'INSERT', 'notes', 'public', n, n, 'STATEMENT') from (select 1) as n"
+            "select realtime.broadcast_changes('t', 'X', 'INSERT', 'notes', 'public', n, n, 'STATEMENT') "
+            "from (select 1) as n"
         )
 
 

@@ -62,8 +62,9 @@ class Client:
         """The code with which the server closes; frames before it are a failure."""
         message = await asyncio.wait_for(self.ws.receive(), _PATIENCE_S)
         assert message.type in (WSMsgType.CLOSE, WSMsgType.CLOSED), message
-        assert self.ws.close_code is not None
-        return self.ws.close_code
+        code = message.data or self.ws.close_code
+        assert isinstance(code, int)
+        return code
 
     async def join(self, topic: str, token: str | None = None, ref: str = "1", **config: Any) -> dict[str, Any]:
         """Join realtime:topic; payload of the reply."""
