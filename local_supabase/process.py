@@ -20,7 +20,7 @@ SPAWN = Path(__file__).with_name("spawn.py")
 
 
 def _stat(pid: int) -> tuple[str, str] | None:
-    """State letter and start time of a process, None when there is none."""
+    """State and start time of a process, None when there is none."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -32,13 +32,15 @@ def _stat(pid: int) -> tuple[str, str] | None:
         state, _, started = out.stdout.strip().partition(" ")
         return (state[:1], started.strip()) if state else None
     fields = text.rpartition(")")[2].split()  # the command name before it may contain anything
-    return fields[0], fields[19]
+    state, threads, started = fields[0], int(fields[17]), fields[19]
+    # a zombie whose other threads are still ending keeps its sockets, so its ports, for that moment
+    return ("ending" if state in "ZX" and threads > 1 else state), started
 
 
 def birth(pid: int) -> str | None:
     """What tells this process from a later one with the same number; None when it is gone or a zombie."""
     found = _stat(pid)
-    return None if found is None or found[0] in "ZX" else found[1]
+    return None if found is None or found[0] in ("Z", "X") else found[1]
 
 
 def run(argv: Sequence[str | Path], *, identity: Identity = None, cwd: Path, timeout_s: float = 120) -> str:

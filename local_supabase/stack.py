@@ -368,8 +368,11 @@ class LocalSupabase:
             self.postgres.drop_database(name)
 
     @contextmanager
-    def fresh_stack(self, template: str = TEMPLATE) -> Iterator[LocalSupabase]:
-        """A whole API (PostgREST and gateway of its own, same keys) on a new copy of the template; gone afterwards."""
+    def fresh_stack(self, template: str = TEMPLATE, project: Path | None = None) -> Iterator[LocalSupabase]:
+        """A whole API (PostgREST and gateway of its own, same keys) on a new copy of the template; gone afterwards.
+
+        project: whose supabase/ folder the gateway reads functions and settings from, if not this one's.
+        """
         name = f"test_{secrets.token_hex(6)}"
         self.postgres.create_database(name, template)
         folder = self.folder / "stacks" / name
@@ -377,7 +380,7 @@ class LocalSupabase:
         shutil.copy(self.folder / "secrets.json", folder / "secrets.json")
         stack = LocalSupabase(
             folder,
-            project=self.project,
+            project=project or self.project,
             tools_folder=self._tools_folder,
             database=name,
             _cluster=replace(self.postgres),

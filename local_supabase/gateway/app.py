@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from pathlib import Path
 
 from aiohttp import web
@@ -21,6 +22,7 @@ from .postgrest_client import PostgrestClient
 LOG = logging.getLogger(__name__)
 MAX_BODY = 50 * 1024 * 1024
 OPEN_AUTH_PATHS = ("/verify", "/callback", "/authorize", "/.well-known/jwks.json")  # reached by links, without a key
+APIKEY_PARAMETER = re.compile(r"([?&])apikey=[^&]*")  # PostgREST would take it for a filter
 UNREACHABLE = {"message": "An invalid response was received from the upstream server"}
 
 
@@ -73,6 +75,8 @@ class Gateway:
         refused = self._gate.refusal(headers, apikey)
         if refused is None and apikey is not None:
             path = request.raw_path[len("/rest/v1") :]
+            if "apikey=" in path:
+                path = APIKEY_PARAMETER.sub(lambda found: "?" if found[1] == "?" else "", path).replace("?&", "?")
             if not path.startswith("/"):
                 path = f"/{path}"
             try:
