@@ -31,7 +31,7 @@ as $$
   select coalesce(array_agg(s.id), '{}')
     from public.stations as s
     left join public.locations as l on l.id = s.location_id
-   where private.is_admin() or l.client_id = private.operated_client_id()
+   where (select private.is_admin()) or l.client_id = (select private.operated_client_id())
 $$;
 comment on function private.operated_station_ids is 'Stations that the signed-in user runs: an operator the company''s, an admin all.';
 
@@ -68,21 +68,32 @@ as $$
   select case split_part(p_topic, ':', 1)
     when 'session' then exists (
       select from public.charging_sessions as s
-       where s.id::text = lower(substr(p_topic, 9))
-         and (s.user_id = auth.uid() or s.station_id = any (private.operated_station_ids())))
+       where s.id = case when pg_catalog.pg_input_is_valid(substr(p_topic, 9), 'uuid') then substr(p_topic, 9)::uuid end
+         and (s.user_id = auth.uid() or s.station_id = any ((select private.operated_station_ids())::text[])))
     when 'command' then exists (
       select from public.commands as c
-       where c.id::text = lower(substr(p_topic, 9))
-         and (c.created_by = auth.uid() or c.station_id = any (private.operated_station_ids())))
+       where c.id = case when pg_catalog.pg_input_is_valid(substr(p_topic, 9), 'uuid') then substr(p_topic, 9)::uuid end
+         and (c.created_by = auth.uid() or c.station_id = any ((select private.operated_station_ids())::text[])))
     when 'station' then exists (
       select from public.stations as s
-       where s.id = substr(p_topic, 9) and (s.status <> 'inactive' or s.id = any (private.operated_station_ids())))
+       where s.id = substr(p_topic, 9) and (s.status <> 'inactive' or s.id = any ((select private.operated_station_ids())::text[])))
     when 'bridge' then coalesce(private.user_role() = 'bridge', false)
     else false
-  end
+  end and (auth.role() = 'service_role' or private.user_role() is not null)
 $$;
 comment on function private.may_join is 'Whether the signed-in user may listen to a Realtime topic: session:{id} and command:{id} their own or the company''s, '
   'station:{id} any that is on the map, bridge:{id} bridges only.';
+
+create or replace function private.may_use_plan(p_location_id uuid, p_tariff_plan_id uuid) returns boolean
+language sql stable set search_path = ''
+security definer  -- as operated_station_ids
+as $$
+  select p_tariff_plan_id is null or private.is_admin() or exists (
+    select from public.tariff_plans as p
+     where p.id = p_tariff_plan_id
+       and (p.client_id is null and p.is_active or p.client_id = (select l.client_id from public.locations as l where l.id = p_location_id)))
+$$;
+comment on function private.may_use_plan is 'Whether a station at the location may have the tariff plan: one of its company, or of the whole service.';
 
 create or replace function private.assert_bridge() returns void
 language plpgsql stable set search_path = ''
@@ -120,13 +131,12 @@ begin
     perform private.fail(403, 'OCPRM', 'only an admin may change role, client, admin, e-mail or is_active of a user',
       'You may change full_name and phone.');
   end if;
-  if 'superadmin' in (new.role, old.role) and new.role is distinct from old.role and private.user_role() <> 'superadmin' then
-    perform private.fail(403, 'OCPRM', 'only a superadmin may make or unmake a superadmin');
+  if 'superadmin' in (new.role, old.role) and private.user_role() <> 'superadmin' then
+    perform private.fail(403, 'OCPRM', 'only a superadmin may make, change or unmake a superadmin');
   end if;
   return new;
 end $$;
 comment on function private.guard_users is 'Trigger: the columns of users that give rights are for admins.';
 
 grant execute on function private.user_role, private.is_admin, private.operated_client_id, private.operated_station_ids,
-  private.operates_location, private.operates_plan, private.own_session_ids, private.may_join to anon, authenticated, service_role;
-grant execute on function private.guard_users to authenticated;
+  private.operates_location, private.operates_plan, private.may_use_plan, private.own_session_ids, private.may_join to anon, authenticated, service_role;

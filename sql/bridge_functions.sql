@@ -15,38 +15,69 @@ begin
   insert into private.bridges as b (id, settings, lease_expires_at) values (bridge_heartbeat.bridge_id, coalesce(bridge_heartbeat.settings, '{}'), v_lease)
   on conflict (id) do update set settings = excluded.settings, lease_expires_at = excluded.lease_expires_at;
 
-  with mine as (
+  perform private.keep_house();
+
+  with mine as materialized (
     select e ->> 'station_id' as station_id, (e ->> 'connection_id')::uuid as connection_id, (e ->> 'last_message_at')::timestamptz as last_message_at
       from jsonb_array_elements(bridge_heartbeat.seen) as e
-  ), kept as (
+  ), target as (
     -- Ours still, or ours again: the row says disconnected or belongs to a bridge that is gone, yet the socket is open here.
-    update private.station_connections as c
-       set last_message_at = greatest(c.last_message_at, mine.last_message_at), disconnected_at = null, disconnect_code = null,
-           bridge_id = bridge_heartbeat.bridge_id, connection_id = mine.connection_id,
-           booted_at = case when c.connection_id = mine.connection_id then c.booted_at end,
-           connected_at = case when c.connection_id = mine.connection_id then c.connected_at else now() end
-      from mine
-     where c.station_id = mine.station_id
-       and (c.connection_id = mine.connection_id
-              and (c.last_message_at < mine.last_message_at or c.disconnected_at is not null)
-            or c.connection_id <> mine.connection_id
-              and (c.disconnected_at is not null
-                   or not exists (select from private.bridges as b where b.id = c.bridge_id and b.lease_expires_at > now())))
-    returning c.station_id
+    -- A row that a message of the station is changing just now is left for the next time.
+    select c.station_id, mine.connection_id, mine.last_message_at
+      from private.station_connections as c join mine using (station_id)
+     where c.connection_id = mine.connection_id
+             and (c.last_message_at < mine.last_message_at or c.disconnected_at is not null or c.bridge_id <> bridge_heartbeat.bridge_id)
+           or c.connection_id <> mine.connection_id
+             and (c.disconnected_at is not null
+                  or not exists (select from private.bridges as b where b.id = c.bridge_id and b.lease_expires_at > now()))
+       for update of c skip locked
   )
-  select coalesce(jsonb_agg(mine.connection_id), '[]') into v_close
-    from mine join private.station_connections as c on c.station_id = mine.station_id
-   where c.connection_id <> mine.connection_id and mine.station_id not in (select station_id from kept);
+  update private.station_connections as c
+     set last_message_at = greatest(c.last_message_at, target.last_message_at), disconnected_at = null, disconnect_code = null,
+         bridge_id = bridge_heartbeat.bridge_id, connection_id = target.connection_id,
+         booted_at = case when c.connection_id = target.connection_id then c.booted_at end,
+         connected_at = case when c.connection_id = target.connection_id then c.connected_at else now() end
+    from target
+   where c.station_id = target.station_id;
+
+  select coalesce(jsonb_agg(e -> 'connection_id'), '[]') into v_close
+    from jsonb_array_elements(bridge_heartbeat.seen) as e
+    join private.station_connections as c on c.station_id = e ->> 'station_id'
+   where c.connection_id <> (e ->> 'connection_id')::uuid and c.disconnected_at is null
+     and exists (select from private.bridges as b where b.id = c.bridge_id and b.lease_expires_at > now());
 
   -- Rows that say connected here although the bridge has no such socket: it was closed while we could not be told.
-  update private.station_connections as c set disconnected_at = now()
+  perform private.disconnect_station(jsonb_build_object('station_id', c.station_id, 'connection_id', c.connection_id, 'received_at', now()))
+    from private.station_connections as c
    where c.bridge_id = bridge_heartbeat.bridge_id and c.disconnected_at is null and c.connected_at < now() - interval '30 s'
-     and not exists (select from jsonb_array_elements(bridge_heartbeat.seen) as e where (e ->> 'connection_id')::uuid = c.connection_id);
-  perform private.keep_house();
+     and not exists (select from jsonb_array_elements(bridge_heartbeat.seen) as e where (e ->> 'connection_id')::uuid = c.connection_id)
+     and pg_try_advisory_xact_lock(private.station_lock(c.station_id));
   return jsonb_build_object('lease_expires_at', v_lease, 'close', v_close);
 end $$;
 comment on function public.bridge_heartbeat is 'For bridges, every few seconds: renews the lease (15 s) and names the connections that are no longer their station''s newest. '
   'seen: the open sockets as [{station_id, connection_id, last_message_at}].';
+
+create or replace function private.end_lost_sessions() returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  -- The connector is free although nobody told us that the session ended, and no meter value came since: the StopTransaction
+  -- is lost, or waits in the station. Ten minutes, because the status may overtake the queue of the station (OCPP 1.6 §3.7).
+  perform private.end_provisionally(w.id, w.status_at)
+    from (select s.id, c.status_at
+            from public.charging_sessions as s
+            join public.connectors as c on c.station_id = s.station_id and c.number = s.connector_id
+           where s.status = 'started' and c.status in ('Available', 'Preparing') and c.status_at < now() - interval '10 minutes'
+             and c.status_at > greatest(s.start_time, s.meter_last_at + s.clock_offset) and s.updated_at < now() - interval '10 minutes'
+             and private.is_online(s.station_id)
+             for update of s skip locked) as w;
+  -- A day for the station's queue, then they are billed at the last register.
+  perform private.settle_session(w.id)
+    from (select id from public.charging_sessions
+           where stop_time is not null and settled_at is null and provisional_at < now() - interval '1 day' and meter_stop_wh is null
+           limit 100 for update skip locked) as w;
+end $$;
+comment on function private.end_lost_sessions is 'Ends sessions whose StopTransaction never came: provisionally at first, and a day later for good.';
 
 create or replace function private.keep_house() returns void
 language plpgsql volatile set search_path = ''
@@ -55,18 +86,22 @@ begin
   if not pg_try_advisory_xact_lock(hashtext('private.keep_house')) then
     return;  -- another bridge does it
   end if;
-  perform private.expire_waiting();
-  perform private.reprice_sessions(array(
-    select id from public.charging_sessions where status = 'started' and priced_energy_wh is distinct from energy_wh order by priced_at limit 500));
-  -- The last meter value before a pause came too soon after another to be sent to the session's topic.
-  update public.charging_sessions set priced_at = clock_timestamp()
-   where status = 'started' and priced_at > live_at and live_at < now() - (select live_update_interval from private.settings);
-  -- Sessions whose StopTransaction never came: a day for the station's queue, then they are billed at the last register.
-  perform private.settle_session(id) from (
-    select id from public.charging_sessions
-     where stop_time < now() - interval '1 day' and settled_at is null and 'stop_missing' = any (flags) limit 100) as s;
-  perform private.ensure_partitions(now());
-  delete from private.bridges where lease_expires_at < now() - interval '1 day';
+  begin
+    perform private.ensure_partitions(now());  -- first, while no lock is held that others wait for
+    perform private.expire_waiting();
+    perform private.end_lost_sessions();
+    perform private.reprice_sessions(array(
+      select id from public.charging_sessions where status = 'started' and priced_energy_wh is distinct from energy_wh
+       order by priced_at limit 500 for update skip locked));
+    -- The last meter value before a pause came too soon after another to be sent to the session's topic.
+    update public.charging_sessions set priced_at = clock_timestamp()
+     where id in (select id from public.charging_sessions
+                   where status = 'started' and priced_at > live_at and live_at < now() - (select live_update_interval from private.settings)
+                     for update skip locked);
+    delete from private.bridges where lease_expires_at < now() - interval '1 day';
+  exception when others then
+    raise warning 'housekeeping failed: % (%)', sqlerrm, sqlstate;  -- the lease of the bridge matters more
+  end;
 end $$;
 comment on function private.keep_house is 'What has to happen by itself: expiry, running costs, lost stops, partitions. Run by one bridge at a time.';
 

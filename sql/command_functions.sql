@@ -1,5 +1,12 @@
 -- Commands to stations, and the charge that a person starts and stops.
 
+create or replace function private.operates_station(p_station_id text) returns boolean
+language sql stable set search_path = ''
+as $$
+  select coalesce(auth.role() = 'service_role', false) or p_station_id = any (private.operated_station_ids())
+$$;
+comment on function private.operates_station is 'Whether the caller runs the station.';
+
 create or replace function private.station_by_id(p_station_id text) returns public.stations
 language plpgsql stable set search_path = ''
 as $$
@@ -7,12 +14,12 @@ declare
   v_station public.stations;
 begin
   select * into v_station from public.stations where lower(id) = lower(p_station_id);
-  if not found then
-    perform private.fail(404, 'OCSTA', format('station "%s" is not known', p_station_id), 'GET /rest/v1/stations lists the stations.');
+  if not found or v_station.status = 'inactive' and not private.operates_station(v_station.id) then
+    perform private.fail(404, 'OCSTA', format('station "%s" is not known', left(p_station_id, 64)), 'GET /rest/v1/stations lists the stations.');
   end if;
   return v_station;
 end $$;
-comment on function private.station_by_id is 'The station, found without regard to case. 404 OCSTA when there is none.';
+comment on function private.station_by_id is 'The station, found without regard to case. 404 OCSTA when there is none, or none that the caller may know of.';
 
 create or replace function private.is_online(p_station_id text) returns boolean
 language sql stable set search_path = ''
@@ -36,13 +43,6 @@ begin
   end if;
 end $$;
 comment on function private.assert_person is 'Ends the request with 403 OCPRM unless an active person or the service role calls.';
-
-create or replace function private.operates_station(p_station_id text) returns boolean
-language sql stable set search_path = ''
-as $$
-  select coalesce(auth.role() = 'service_role', false) or p_station_id = any (private.operated_station_ids())
-$$;
-comment on function private.operates_station is 'Whether the caller runs the station.';
 
 create or replace function private.check_command(p_action text, p_payload jsonb) returns void
 language plpgsql immutable set search_path = ''
@@ -91,6 +91,34 @@ begin
   end if;
 end $$;
 comment on function private.check_command is 'Refuses what no station could take: 400 OCACT for the action, 400 OCPAY for its payload.';
+
+-- Secrets ------------------------------------------------------------------------------------------
+create or replace function private.hide_command_secret() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- private.command_secrets is nobody's
+as $$
+begin
+  if private.redact(new.action, new.payload) <> new.payload then
+    insert into private.command_secrets (command_id, payload) values (new.id, new.payload);
+    new.payload := private.redact(new.action, new.payload);
+  end if;
+  return new;
+end $$;
+comment on function private.hide_command_secret is 'Trigger: a secret in a command''s payload is kept where only claim_commands() finds it.';
+create or replace trigger hide_secret before insert on public.commands for each row
+  when (new.action = 'ChangeConfiguration') execute function private.hide_command_secret();
+
+create or replace function private.forget_command_secret() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- as hide_command_secret
+as $$
+begin
+  delete from private.command_secrets where command_id = new.id;
+  return null;
+end $$;
+comment on function private.forget_command_secret is 'Trigger: a command that will not be sent any more needs its secret no more.';
+create or replace trigger forget_secret after update of status on public.commands for each row
+  when (new.action = 'ChangeConfiguration' and new.status not in ('queued', 'sent')) execute function private.forget_command_secret();
 
 create or replace function public.send_command(station_id text, action text, payload jsonb default '{}', expires_in interval default '60 s')
 returns public.commands
@@ -141,13 +169,17 @@ declare
   v_station public.stations;
   v_connector public.connectors;
   v_session public.charging_sessions;
-  v_command_id uuid;
+  v_client_id uuid;
 begin
   perform private.assert_person();
   v_station := private.station_by_id(start_charge.station_id);
-  if start_charge.limit_energy_kwh <= 0 or start_charge.limit_energy_kwh >= 1e9 or start_charge.limit_energy_kwh = 'NaN'
-     or start_charge.limit_amount <= 0 or start_charge.limit_amount >= 1e9 or start_charge.limit_amount = 'NaN' then
-    perform private.fail(400, 'OCARG', 'a limit must be more than 0', 'Leave a limit out to charge without it.');
+  -- as they are stored; NaN and infinity are greater than every number
+  if not coalesce(round(start_charge.limit_energy_kwh, 3) between 0.001 and 1e9, true) or not coalesce(round(start_charge.limit_amount, 2) between 0.01 and 1e9, true) then
+    perform private.fail(400, 'OCARG', 'a limit must be more than 0 and at most 1000000000', 'Leave a limit out to charge without it.');
+  end if;
+  select client_id into v_client_id from public.users where id = auth.uid();
+  if exists (select from public.clients where id = v_client_id and status <> 'active') then
+    perform private.fail(403, 'OCBLK', 'the account is not active', 'Ask the operator of the service.');
   end if;
   if v_station.status <> 'active' then
     perform private.fail(409, 'OCINA', format('station "%s" is out of service (%s)', v_station.id, v_station.status), 'Choose another station.');
@@ -157,25 +189,26 @@ begin
     perform private.fail(409, 'OCOFF', format('station "%s" is offline', v_station.id), 'Try again when station_status says online.');
   end if;
 
+  perform private.lock_stations(array[v_station.id]);  -- of two who press at the same time one is second
   if start_charge.connector_id is null then
-    -- Where the car is plugged in, else the first that is free.
+    -- Pressed twice: the connector chosen then. Else where the car is plugged in, else the first that is free.
     select c.* into v_connector from public.connectors as c
-     where c.station_id = v_station.id and coalesce(c.status, 'Available') in ('Preparing', 'Available', 'Finishing')
-       and not exists (select from public.charging_sessions as s
-                        where s.station_id = c.station_id and s.connector_id = c.number and s.status in ('pending', 'started')
-                          and not (s.status = 'pending' and s.user_id is not distinct from auth.uid()))
-     order by coalesce(c.status, 'Available') <> 'Preparing', coalesce(c.status, 'Available') <> 'Available', c.number
-     limit 1 for update;
+      left join public.charging_sessions as s on s.station_id = c.station_id and s.connector_id = c.number and s.status in ('pending', 'started')
+     where c.station_id = v_station.id
+       and (s.id is null and coalesce(c.status, 'Available') in ('Preparing', 'Available', 'Finishing')
+            or s.status = 'pending' and s.user_id is not distinct from auth.uid())
+     order by s.id is null, c.status is distinct from 'Preparing', coalesce(c.status, 'Available') <> 'Available', c.number
+     limit 1;
     if not found then
       if exists (select from public.connectors as c where c.station_id = v_station.id) then
         perform private.fail(409, 'OCBSY', format('station "%s" has no free connector', v_station.id), 'Try again later.');
       end if;
       perform private.ensure_connector(v_station.id, 1);
-      select c.* into v_connector from public.connectors as c where c.station_id = v_station.id for update;
+      select c.* into v_connector from public.connectors as c where c.station_id = v_station.id;
     end if;
   else
     select c.* into v_connector from public.connectors as c
-     where c.station_id = v_station.id and c.number = start_charge.connector_id for update;
+     where c.station_id = v_station.id and c.number = start_charge.connector_id;
     if not found then
       perform private.fail(404, 'OCCON', format('station "%s" has no connector %s', v_station.id, start_charge.connector_id),
         'station_status lists the connectors.');
@@ -199,7 +232,7 @@ begin
   insert into public.charging_sessions as s (station_id, connector_id, user_id, client_id, id_tag, limit_energy_kwh, limit_amount, currency,
       expires_at)
   values (v_station.id, v_connector.number, (select u.id from public.users as u where u.id = auth.uid()),
-      (select u.client_id from public.users as u where u.id = auth.uid()),
+      v_client_id,
       -- 14 hex digits: what every reader's and station's idea of a tag admits
       upper(left(replace(gen_random_uuid()::text, '-', ''), 14)),
       start_charge.limit_energy_kwh, start_charge.limit_amount,
@@ -208,13 +241,12 @@ begin
   returning * into v_session;
   insert into public.commands (station_id, action, payload, session_id)
   values (v_station.id, 'RemoteStartTransaction',
-      jsonb_build_object('connectorId', v_session.connector_id, 'idTag', v_session.id_tag), v_session.id)
-  returning id into v_command_id;
+      jsonb_build_object('connectorId', v_session.connector_id, 'idTag', v_session.id_tag), v_session.id);
   return v_session;
 end $$;
 comment on function public.start_charge is 'Starts a charge for the signed-in user: a pending session, bound to the StartTransaction that follows by a generated id_tag. '
   'Without connector_id the one with a car plugged in, else the first free one. Limits: kWh, and money in the station''s currency. A second call while it is pending returns the same session. '
-  '404 OCSTA, OCCON, 409 OCOFF, OCBSY, OCUNA, OCINA, OCPND, 400 OCARG, 403 OCPRM.';
+  '404 OCSTA, OCCON, 409 OCOFF, OCBSY, OCUNA, OCINA, OCPND, 400 OCARG, 403 OCPRM, OCBLK.';
 
 create or replace function private.queue_remote_stop(p_session public.charging_sessions) returns void
 language sql volatile set search_path = ''
@@ -235,6 +267,7 @@ declare
   v_session public.charging_sessions;
 begin
   perform private.assert_person();
+  perform private.lock_stations(array(select s.station_id from public.charging_sessions as s where s.id = stop_charge.session_id));
   select * into v_session from public.charging_sessions as s
    where s.id = stop_charge.session_id and (s.user_id = auth.uid() or private.operates_station(s.station_id)) for update;
   if not found then
@@ -243,7 +276,7 @@ begin
   if v_session.status = 'pending' then
     update public.commands as c set status = 'cancelled', error = 'the charge was called off'
      where c.session_id = v_session.id and c.status = 'queued';
-    if found or not exists (select from public.commands as c where c.session_id = v_session.id and c.status in ('sent', 'accepted', 'timed_out')) then
+    if not exists (select from public.commands as c where c.session_id = v_session.id and c.status in ('sent', 'accepted', 'timed_out')) then
       update public.charging_sessions as s set status = 'stopped', stop_reason = 'Remote', stop_requested_at = now(), expires_at = null
        where s.id = v_session.id returning * into v_session;
     else
@@ -289,7 +322,7 @@ begin
     returning c.*
   )
   select coalesce(jsonb_agg(jsonb_build_object('command_id', s.id, 'station_id', s.station_id, 'connection_id', s.connection_id, 'action', s.action,
-           'payload', s.payload, 'timeout_s', s.timeout_s, 'expires_at', s.expires_at)), '[]') into v_claimed from sent as s;
+           'payload', coalesce((select k.payload from private.command_secrets as k where k.command_id = s.id), s.payload), 'timeout_s', s.timeout_s, 'expires_at', s.expires_at)), '[]') into v_claimed from sent as s;
   return v_claimed;
 end $$;
 comment on function public.claim_commands is 'For bridges: the next command of each station that the bridge holds and that has none unanswered; marked sent in the same transaction.';
@@ -344,8 +377,7 @@ begin
      set status = v_status, result = case when v_outcome = 'result' then private.redact(action, p_event -> 'payload') end,
          error = case v_outcome when 'result' then null when 'timeout' then format('no answer within %s s', timeout_s) else coalesce(v_error, 'failed') end,
          late = v_outcome <> 'timeout' and status = 'timed_out',
-         answered_at = case when v_outcome in ('result', 'error') then v_received_at end,
-         payload = private.redact(action, payload)
+         answered_at = case when v_outcome in ('result', 'error') then v_received_at end
    where id = v_command.id and (v_outcome <> 'timeout' or status = 'sent');
   if v_outcome = 'result' then
     perform private.after_answer(v_command, v_status, p_event -> 'payload', v_received_at);
@@ -389,23 +421,33 @@ comment on function private.after_answer is 'What an answer means beyond its com
 create or replace function private.fail_session(p_session_id uuid, p_error text) returns void
 language sql volatile set search_path = ''
 as $$
-  update public.charging_sessions set status = 'error', error = p_error, expires_at = null where id = p_session_id and status = 'pending'
+  update public.charging_sessions
+     set status = case when stop_requested_at is null then 'error' else 'stopped' end::public.session_status,
+         error = case when stop_requested_at is null then p_error end,
+         stop_reason = case when stop_requested_at is not null then 'Remote' end, expires_at = null
+   where id = p_session_id and status = 'pending'
 $$;
-comment on function private.fail_session is 'Gives a pending session up. A StartTransaction that comes all the same still finds it.';
+comment on function private.fail_session is 'Gives a pending session up; one that was called off ends as asked. A StartTransaction that comes all the same still finds it.';
 
 create or replace function private.expire_waiting() returns void
 language plpgsql volatile set search_path = ''
 as $$
 begin
+  -- What somebody else works on at this moment is left for the next time: nobody waits for the housekeeping, nor it for them.
   update public.commands set status = 'expired', error = 'it could not be sent in time: the station was away or busy'
-   where status = 'queued' and expires_at <= now();
+   where id in (select id from public.commands where status = 'queued' and expires_at <= now() for update skip locked);
   update public.commands set status = 'timed_out', error = format('no answer within %s s', timeout_s)
-   where status = 'sent' and sent_at < now() - make_interval(secs => timeout_s + 30);  -- the bridge says it sooner, if it lives
-  perform private.fail_session(c.session_id, 'the station could not be reached')
-    from public.commands as c join public.charging_sessions as s on s.id = c.session_id
-   where s.status = 'pending' and c.action = 'RemoteStartTransaction' and c.status = 'expired';
-  perform private.fail_session(s.id, 'the station accepted, but no charge began')
-    from public.charging_sessions as s where s.status = 'pending' and s.expires_at <= now();
+   where id in (select id from public.commands
+                 where status = 'sent' and sent_at < now() - make_interval(secs => timeout_s + 30)  -- the bridge says it sooner, if it lives
+                   for update skip locked);
+  perform private.fail_session(w.id, w.error)
+    from (select s.id, case when c.status = 'accepted' then 'the station accepted, but no charge began'
+                            else 'the station could not be reached' end as error
+            from public.charging_sessions as s
+            left join lateral (select c.status from public.commands as c where c.session_id = s.id and c.action = 'RemoteStartTransaction'
+                                order by c.created_at desc limit 1) as c on true
+           where s.status = 'pending' and (s.expires_at <= now() or c.status = 'expired')
+             for update of s skip locked) as w;
 end $$;
 comment on function private.expire_waiting is 'Ends what waited too long: commands and pending sessions.';
 

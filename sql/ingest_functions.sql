@@ -39,7 +39,7 @@ begin
   select * into v_station from public.stations where lower(id) = lower(v_id);
   select * into v_bridge from private.bridges where id = p_event ->> 'bridge_id';
   if v_station.id is null and v_bridge.settings ->> 'unknown_stations' = 'accept' then
-    insert into public.stations (id) values (btrim(v_id))
+    insert into public.stations (id) select btrim(v_id) where btrim(v_id) ~ '^[^[:space:]/[:cntrl:]][^/[:cntrl:]]{0,254}$'
     on conflict do nothing;
     select * into v_station from public.stations where lower(id) = lower(btrim(v_id));
   end if;
@@ -60,7 +60,8 @@ begin
   on conflict (station_id) do update
     set connection_id = excluded.connection_id, bridge_id = excluded.bridge_id, protocol = excluded.protocol,
         remote_address = excluded.remote_address, user_agent = excluded.user_agent, connected_at = excluded.connected_at,
-        booted_at = null, last_message_at = excluded.last_message_at, disconnected_at = null, disconnect_code = null;
+        booted_at = case when c.connection_id = excluded.connection_id then c.booted_at end,  -- the event may be repeated
+        last_message_at = excluded.last_message_at, disconnected_at = null, disconnect_code = null;
   if v_former.disconnected_at is null and v_former.bridge_id <> p_event ->> 'bridge_id' then
     perform realtime.send(jsonb_build_object('connection_id', v_former.connection_id, 'station_id', v_station.id), 'disconnect',
                           'bridge:' || v_former.bridge_id, true);
@@ -140,10 +141,13 @@ begin
        set status = coalesce(v_status, status), error_code = v_payload ->> 'errorCode', info = v_payload ->> 'info',
            vendor_error_code = v_payload ->> 'vendorErrorCode', status_at = v_at
      where station_id = p_station.id and number = v_number and (status_at is null or status_at <= v_at);
+    if not found then
+      v_number := null;  -- a newer status is known
+    end if;
     -- From here on the car parks; it may begin to draw again.
     update public.charging_sessions as s
        set parking_start_time = case when v_status = 'Charging' then null else coalesce(s.parking_start_time, greatest(v_at, s.start_time)) end
-     where s.station_id = p_station.id and s.connector_id = v_number and s.status = 'started'
+     where s.station_id = p_station.id and s.connector_id = v_number and s.status = 'started' and v_at >= s.start_time
        and (v_status in ('SuspendedEV', 'Finishing') and s.parking_start_time is null or v_status = 'Charging' and s.parking_start_time is not null);
   end if;
   update public.commands set effect_at = v_received_at
@@ -283,8 +287,10 @@ begin
           v_replies[v_row.n] := v_call.reply;
           v_grown := v_grown || coalesce(v_call.grown, '{}');
         end if;
+      when 'anomaly' then
+        null;  -- it is only kept
       else
-        null;  -- an anomaly is only kept
+        raise exception 'there are no events of kind "%"', v_row.event ->> 'kind';
     end case;
   end loop;
 
@@ -313,7 +319,7 @@ begin
     select c.station_id, sign.received_at from private.station_connections as c
       join sign using (station_id, connection_id)
      where c.last_message_at < sign.received_at - interval '1 second'  -- a row a second and station is enough
-     order by c.station_id for update of c
+       for update of c skip locked
   )
   update private.station_connections as c set last_message_at = seen.received_at from seen where c.station_id = seen.station_id;
 end $$;
@@ -335,6 +341,7 @@ begin
   if jsonb_array_length(events) = 0 then
     return '[]';
   end if;
+  perform private.lock_stations(array(select event ->> 'station_id' from jsonb_array_elements(events) as event));
   begin
     return private.ingest_together(events);
   exception when others then

@@ -67,8 +67,10 @@ begin
   return null;
 end $$;
 comment on function private.publish_connector is 'Trigger: sends a connector''s new status to the topic of its station.';
-create or replace trigger publish_connector after insert or update of status, error_code on public.connectors for each row
+create or replace trigger publish_new_connector after insert on public.connectors for each row
   when (new.status is not null) execute function private.publish_connector();
+create or replace trigger publish_connector after update of status, error_code on public.connectors for each row
+  when ((old.status, old.error_code) is distinct from (new.status, new.error_code)) execute function private.publish_connector();
 
 create or replace function private.publish_presence() returns trigger
 language plpgsql volatile set search_path = ''

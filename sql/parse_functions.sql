@@ -53,6 +53,24 @@ as $$
 $$;
 comment on function private.is_plausible is 'Whether a station''s clock can be believed.';
 
+create or replace function private.occurred_at(p_reported_at timestamptz, p_received_at timestamptz, p_start_time timestamptz, p_clock_offset interval)
+returns timestamptz
+language plpgsql immutable set search_path = ''
+as $$
+begin
+  -- Where the clock was wrong at the start it may be wrong still by as much, or have been set right meanwhile, or stand still.
+  if p_clock_offset <> '0' then
+    if p_reported_at + p_clock_offset > p_start_time and p_reported_at + p_clock_offset <= p_received_at + interval '5 minutes' then
+      return p_reported_at + p_clock_offset;
+    elsif p_reported_at < p_start_time then
+      return p_received_at;
+    end if;
+  end if;
+  return case when private.is_plausible(p_reported_at, p_received_at) then p_reported_at else p_received_at end;
+end $$;
+comment on function private.occurred_at is 'When that happened which a station reports about a session: by its clock, corrected where it was wrong when the session began, '
+  'else when we heard of it.';
+
 create or replace function private.clean_tag(p_value jsonb) returns text
 language sql immutable set search_path = ''
 as $$

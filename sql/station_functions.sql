@@ -3,7 +3,7 @@
 create or replace function private.sees_all() returns boolean
 language sql stable set search_path = ''
 as $$
-  select coalesce(auth.role(), 'service_role') = 'service_role'
+  select case when auth.role() is null then session_user <> 'authenticator' else auth.role() = 'service_role' end
 $$;
 comment on function private.sees_all is 'The service role, and whoever talks to the database without a token (the dashboard).';
 
@@ -15,9 +15,21 @@ as $$
   select c.station_id, c.bridge_id, c.connection_id, c.protocol, c.remote_address, c.connected_at, c.last_message_at
     from private.station_connections as c join private.bridges as b on b.id = c.bridge_id
    where c.disconnected_at is null and b.lease_expires_at > now()
-     and (private.sees_all() or c.station_id = any ((select private.operated_station_ids())::text[]))
+     and ((select private.sees_all()) or c.station_id = any ((select private.operated_station_ids())::text[]))
 $$;
 comment on function private.visible_connections is 'Open connections of the stations that the caller runs.';
+
+create or replace function private.visible_sessions() returns table (station_id text, connector_id integer, session_id uuid)
+language sql stable set search_path = ''
+security definer  -- anon reads station_status too, and has no right on charging_sessions
+as $$
+  select distinct on (s.station_id, s.connector_id) s.station_id, s.connector_id, s.id
+    from public.charging_sessions as s
+   where s.status = 'started'
+     and ((select private.sees_all()) or s.user_id = auth.uid() or s.station_id = any ((select private.operated_station_ids())::text[]))
+   order by s.station_id, s.connector_id, s.start_time desc
+$$;
+comment on function private.visible_sessions is 'Sessions under way that the caller may see, the newest of each connector.';
 
 create or replace function private.presence(p_station_id text, out online boolean, out last_seen_at timestamptz)
 language sql stable set search_path = ''
@@ -81,5 +93,5 @@ comment on function public.set_station_password is 'Sets the HTTP Basic password
   'Only a salted hash is kept. 403 OCPRM, 404 OCSTA, 400 OCARG.';
 
 grant execute on function private.sees_all, private.visible_connections to authenticated, service_role;
-grant execute on function private.presence to anon, authenticated, service_role;
+grant execute on function private.presence, private.visible_sessions to anon, authenticated, service_role;
 grant execute on function public.adopt_station, public.set_station_password to authenticated, service_role;

@@ -45,13 +45,13 @@ create function private.check_time_zone() returns trigger
 language plpgsql volatile set search_path = ''
 as $$
 begin
-  perform now() at time zone new.time_zone;
+  perform now() at time zone (to_jsonb(new) ->> tg_argv[0]);
   return new;
 exception when invalid_parameter_value then
-  raise exception 'time_zone "%" is not known', new.time_zone
+  raise exception '% "%" is not known', tg_argv[0], to_jsonb(new) ->> tg_argv[0]
     using errcode = '22023', hint = 'Use a name of the IANA data base, such as Asia/Bishkek.';
 end $$;
-comment on function private.check_time_zone is 'Trigger: refuses a time_zone that PostgreSQL does not know.';
+comment on function private.check_time_zone is 'Trigger: refuses a time zone that PostgreSQL does not know, in the column that its argument names.';
 
 -- People and companies ---------------------------------------------------------------------------
 create table public.clients (
@@ -342,11 +342,13 @@ create table public.charging_sessions (
   reported_start text,
   start_key uuid,
   start_reply jsonb,
+  stop_key uuid,
   clock_offset interval not null default '0',
   reservation_id integer,
   stop_reason text,
   stop_id_tag text,
   stop_requested_at timestamptz,
+  provisional_at timestamptz,
   expires_at timestamptz,
   flags text[] not null default '{}',
   error text,
@@ -375,6 +377,7 @@ comment on column public.charging_sessions.limit_amount is 'Stop at this cost, i
 comment on column public.charging_sessions.meter_start_wh is 'Register of the station at the start, Wh.';
 comment on column public.charging_sessions.meter_stop_wh is 'Register at the end, Wh.';
 comment on column public.charging_sessions.meter_last_wh is 'Newest register seen, Wh, at meter_last_at.';
+comment on column public.charging_sessions.meter_last_at is 'When the newest meter value was taken, less clock_offset: by the station''s own clock.';
 comment on column public.charging_sessions.meter_max_wh is 'Highest register seen, Wh: one below it means that the meter restarted, or hiccuped.';
 comment on column public.charging_sessions.meter_steps_wh is 'Sum of the positive steps of the register, Wh: what counts when the meter restarted.';
 comment on column public.charging_sessions.meter_restarted is 'The register fell and stayed low.';
@@ -385,10 +388,12 @@ comment on column public.charging_sessions.parking_start_time is 'Since when the
 comment on column public.charging_sessions.reported_start is 'timestamp of the StartTransaction as sent.';
 comment on column public.charging_sessions.start_key is 'Digest of connector, tag, reported time and register: a repeated StartTransaction finds its session by it.';
 comment on column public.charging_sessions.start_reply is 'The answer to the StartTransaction; a repeat gets the same.';
+comment on column public.charging_sessions.stop_key is 'Digest of the StopTransaction: a repeat that names no transactionId of ours finds its session by it.';
 comment on column public.charging_sessions.clock_offset is 'What to add to the station''s time stamps where its clock was found wrong at the start.';
 comment on column public.charging_sessions.reservation_id is 'reservationId of the StartTransaction.';
 comment on column public.charging_sessions.stop_reason is 'Reason of OCPP 1.6 §7.36; Local when the station names none.';
 comment on column public.charging_sessions.stop_requested_at is 'When stop_charge was called.';
+comment on column public.charging_sessions.provisional_at is 'When it was ended for want of a StopTransaction; one that still comes within a day wins.';
 comment on column public.charging_sessions.expires_at is 'Pending: until when the StartTransaction must have come.';
 comment on column public.charging_sessions.flags is 'What wants a look: implausible_energy, clock_wrong, meter_reset, unknown_id_tag, …';
 comment on column public.charging_sessions.error is 'Why the session came to nothing, for people.';
@@ -401,8 +406,11 @@ create unique index charging_sessions_start_key on public.charging_sessions (sta
 create index charging_sessions_station_id_idx on public.charging_sessions (station_id, connector_id, created_at desc);
 create index charging_sessions_user_id_idx on public.charging_sessions (user_id, created_at desc);
 create index charging_sessions_client_id_idx on public.charging_sessions (client_id, created_at desc);
+create index charging_sessions_start_time_idx on public.charging_sessions (station_id, connector_id, start_time desc);
+create index charging_sessions_stop_key_idx on public.charging_sessions (station_id, stop_key) where stop_key is not null;
 create index charging_sessions_open_idx on public.charging_sessions (station_id, connector_id) where status in ('pending', 'started');
 create index charging_sessions_unsettled_idx on public.charging_sessions (stop_time) where stop_time is not null and settled_at is null;
+-- None of these holds a column that a meter value changes: its update needs no new index entries.
 create index charging_sessions_pending_tag_idx on public.charging_sessions (lower(id_tag)) where status in ('pending', 'started');
 
 create table public.transaction_orphans (
@@ -458,6 +466,13 @@ create index commands_waiting_idx on public.commands (station_id, created_at) wh
 create index commands_station_id_idx on public.commands (station_id, created_at desc);
 create index commands_session_id_idx on public.commands (session_id);
 create index commands_created_by_idx on public.commands (created_by, created_at desc);
+
+-- What must not be read by anybody leaves the payload and waits here until it was sent.
+create table private.command_secrets (
+  command_id uuid primary key references public.commands (id) on delete cascade deferrable initially deferred,
+  payload jsonb not null
+);
+comment on table private.command_secrets is 'Payloads, whole, of commands that carry a secret and are not answered yet; commands.payload shows them redacted.';
 
 -- What stations report, by time ------------------------------------------------------------------
 create table public.meter_values (
@@ -517,19 +532,27 @@ create table private.ocpp_messages_default partition of public.ocpp_messages def
 
 create function private.ensure_partitions(p_at timestamptz) returns void
 language plpgsql volatile set search_path = ''
+set lock_timeout = '2s'  -- attaching needs strong locks: better later than in the way of everybody
 as $$
 declare
-  v_from timestamp := date_trunc('month', p_at at time zone 'UTC');
-  v_table text;
+  v_parent text;
+  v_column text;
+  v_name text;
+  v_from timestamptz;
+  v_until timestamptz;
 begin
-  foreach v_table in array array['meter_values', 'ocpp_messages'] loop
+  for v_parent, v_column in values ('meter_values', 'reported_at'), ('ocpp_messages', 'received_at') loop
     for i in 0..1 loop
-      if to_regclass(format('private.%I', v_table || to_char(v_from + make_interval(months => i), '_YYYYMM'))) is null then
-        execute format('create table private.%I partition of public.%I for values from (%L) to (%L)',
-          v_table || to_char(v_from + make_interval(months => i), '_YYYYMM'), v_table,
-          (v_from + make_interval(months => i)) at time zone 'UTC',
-          (v_from + make_interval(months => i + 1)) at time zone 'UTC');
-      end if;
+      v_from := (date_trunc('month', p_at at time zone 'UTC') + make_interval(months => i)) at time zone 'UTC';
+      v_until := (date_trunc('month', p_at at time zone 'UTC') + make_interval(months => i + 1)) at time zone 'UTC';
+      v_name := v_parent || to_char(v_from at time zone 'UTC', '_YYYYMM');
+      continue when to_regclass(format('private.%I', v_name)) is not null;
+      execute format('create table private.%I (like public.%I including all)', v_name, v_parent);
+      execute format('alter table private.%I enable row level security', v_name);
+      -- A clock that runs ahead has put rows of that month into the default partition, where they would forbid the new one.
+      execute format('with moved as (delete from private.%I where %I >= %L and %I < %L returning *) insert into private.%I select * from moved',
+        v_parent || '_default', v_column, v_from, v_column, v_until, v_name);
+      execute format('alter table public.%I attach partition private.%I for values from (%L) to (%L)', v_parent, v_name, v_from, v_until);
     end loop;
   end loop;
 end $$;
@@ -591,10 +614,12 @@ begin
     'maintenance', 'id_tags', 'charging_sessions', 'commands'] loop
     execute format('create trigger set_updated_at before update on public.%I for each row execute function private.set_updated_at()', v_table);
   end loop;
-  for v_table in select c.relname from pg_catalog.pg_class c
-      where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') loop
-    execute format('alter table public.%I enable row level security', v_table);
+  for v_table in select c.oid::regclass from pg_catalog.pg_class c
+      where c.relnamespace in ('public'::regnamespace, 'private'::regnamespace) and c.relkind in ('r', 'p') loop
+    execute format('alter table %s enable row level security', v_table);
   end loop;
 end $$;
 create trigger check_time_zone before insert or update of time_zone on public.locations
-  for each row execute function private.check_time_zone();
+  for each row execute function private.check_time_zone('time_zone');
+create trigger check_time_zone before insert or update of clock_time_zone on public.stations
+  for each row execute function private.check_time_zone('clock_time_zone');

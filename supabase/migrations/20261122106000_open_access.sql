@@ -31,7 +31,7 @@ as $$
   select coalesce(array_agg(s.id), '{}')
     from public.stations as s
     left join public.locations as l on l.id = s.location_id
-   where private.is_admin() or l.client_id = private.operated_client_id()
+   where (select private.is_admin()) or l.client_id = (select private.operated_client_id())
 $$;
 comment on function private.operated_station_ids is 'Stations that the signed-in user runs: an operator the company''s, an admin all.';
 
@@ -68,21 +68,32 @@ as $$
   select case split_part(p_topic, ':', 1)
     when 'session' then exists (
       select from public.charging_sessions as s
-       where s.id::text = lower(substr(p_topic, 9))
-         and (s.user_id = auth.uid() or s.station_id = any (private.operated_station_ids())))
+       where s.id = case when pg_catalog.pg_input_is_valid(substr(p_topic, 9), 'uuid') then substr(p_topic, 9)::uuid end
+         and (s.user_id = auth.uid() or s.station_id = any ((select private.operated_station_ids())::text[])))
     when 'command' then exists (
       select from public.commands as c
-       where c.id::text = lower(substr(p_topic, 9))
-         and (c.created_by = auth.uid() or c.station_id = any (private.operated_station_ids())))
+       where c.id = case when pg_catalog.pg_input_is_valid(substr(p_topic, 9), 'uuid') then substr(p_topic, 9)::uuid end
+         and (c.created_by = auth.uid() or c.station_id = any ((select private.operated_station_ids())::text[])))
     when 'station' then exists (
       select from public.stations as s
-       where s.id = substr(p_topic, 9) and (s.status <> 'inactive' or s.id = any (private.operated_station_ids())))
+       where s.id = substr(p_topic, 9) and (s.status <> 'inactive' or s.id = any ((select private.operated_station_ids())::text[])))
     when 'bridge' then coalesce(private.user_role() = 'bridge', false)
     else false
-  end
+  end and (auth.role() = 'service_role' or private.user_role() is not null)
 $$;
 comment on function private.may_join is 'Whether the signed-in user may listen to a Realtime topic: session:{id} and command:{id} their own or the company''s, '
   'station:{id} any that is on the map, bridge:{id} bridges only.';
+
+create or replace function private.may_use_plan(p_location_id uuid, p_tariff_plan_id uuid) returns boolean
+language sql stable set search_path = ''
+security definer  -- as operated_station_ids
+as $$
+  select p_tariff_plan_id is null or private.is_admin() or exists (
+    select from public.tariff_plans as p
+     where p.id = p_tariff_plan_id
+       and (p.client_id is null and p.is_active or p.client_id = (select l.client_id from public.locations as l where l.id = p_location_id)))
+$$;
+comment on function private.may_use_plan is 'Whether a station at the location may have the tariff plan: one of its company, or of the whole service.';
 
 create or replace function private.assert_bridge() returns void
 language plpgsql stable set search_path = ''
@@ -120,16 +131,15 @@ begin
     perform private.fail(403, 'OCPRM', 'only an admin may change role, client, admin, e-mail or is_active of a user',
       'You may change full_name and phone.');
   end if;
-  if 'superadmin' in (new.role, old.role) and new.role is distinct from old.role and private.user_role() <> 'superadmin' then
-    perform private.fail(403, 'OCPRM', 'only a superadmin may make or unmake a superadmin');
+  if 'superadmin' in (new.role, old.role) and private.user_role() <> 'superadmin' then
+    perform private.fail(403, 'OCPRM', 'only a superadmin may make, change or unmake a superadmin');
   end if;
   return new;
 end $$;
 comment on function private.guard_users is 'Trigger: the columns of users that give rights are for admins.';
 
 grant execute on function private.user_role, private.is_admin, private.operated_client_id, private.operated_station_ids,
-  private.operates_location, private.operates_plan, private.own_session_ids, private.may_join to anon, authenticated, service_role;
-grant execute on function private.guard_users to authenticated;
+  private.operates_location, private.operates_plan, private.may_use_plan, private.own_session_ids, private.may_join to anon, authenticated, service_role;
 
 -- Users follow Supabase Auth ----------------------------------------------------------------------
 create trigger evpower_handle_auth_user after insert or update of email, phone on auth.users
@@ -151,9 +161,9 @@ create policy "Anon reads stations that are on the map" on public.stations for s
 create policy "Users read stations on the map, operators also their others" on public.stations for select to authenticated
   using (status <> 'inactive' or id = any ((select private.operated_station_ids())::text[]));
 create policy "Operators add stations at their locations" on public.stations for insert to authenticated
-  with check (private.operates_location(location_id));
+  with check (private.operates_location(location_id) and private.may_use_plan(location_id, tariff_plan_id));
 create policy "Operators change their stations" on public.stations for update to authenticated
-  using (id = any ((select private.operated_station_ids())::text[])) with check (private.operates_location(location_id));
+  using (id = any ((select private.operated_station_ids())::text[])) with check (private.operates_location(location_id) and private.may_use_plan(location_id, tariff_plan_id));
 create policy "Operators delete their stations" on public.stations for delete to authenticated
   using (id = any ((select private.operated_station_ids())::text[]));
 
@@ -178,8 +188,10 @@ create policy "Operators change tariff plans of their company" on public.tariff_
 create policy "Operators delete tariff plans of their company" on public.tariff_plans for delete to authenticated
   using ((select private.is_admin()) or client_id = (select private.operated_client_id()));
 
-create policy "Everyone reads rules of tariff plans they see" on public.tariff_rules for select to anon, authenticated
-  using (tariff_plan_id in (select id from public.tariff_plans));
+create policy "Anon reads active rules on show" on public.tariff_rules for select to anon
+  using (is_active and tariff_plan_id in (select id from public.tariff_plans));
+create policy "Users read active rules on show, operators all of theirs" on public.tariff_rules for select to authenticated
+  using (tariff_plan_id in (select id from public.tariff_plans) and (is_active or private.operates_plan(tariff_plan_id)));
 create policy "Operators add rules to their tariff plans" on public.tariff_rules for insert to authenticated
   with check (private.operates_plan(tariff_plan_id));
 create policy "Operators change rules of their tariff plans" on public.tariff_rules for update to authenticated
@@ -189,8 +201,9 @@ create policy "Operators delete rules of their tariff plans" on public.tariff_ru
 
 create policy "Users read their own row, operators their company's" on public.users for select to authenticated
   using (id = (select auth.uid()) or client_id = (select private.operated_client_id()) or (select private.is_admin()));
-create policy "Users change their own row, admins all" on public.users for update to authenticated
-  using (id = (select auth.uid()) or (select private.is_admin())) with check (id = (select auth.uid()) or (select private.is_admin()));
+create policy "People change their own row, admins all" on public.users for update to authenticated
+  using (id = (select auth.uid()) and (select private.user_role()) <> 'bridge' or (select private.is_admin()))
+  with check (id = (select auth.uid()) and (select private.user_role()) <> 'bridge' or (select private.is_admin()));
 
 create policy "Users read the client they belong to, admins all" on public.clients for select to authenticated
   using (id = (select u.client_id from public.users as u where u.id = (select auth.uid())) or (select private.is_admin()));
@@ -202,10 +215,12 @@ create policy "Admins delete clients" on public.clients for delete to authentica
 create policy "Drivers read their own tags, operators their company's" on public.id_tags for select to authenticated
   using (user_id = (select auth.uid()) or client_id = (select private.operated_client_id()) or (select private.is_admin()));
 create policy "Operators add tags of their company" on public.id_tags for insert to authenticated
-  with check ((select private.is_admin()) or client_id = (select private.operated_client_id()));
+  with check ((select private.is_admin()) or client_id = (select private.operated_client_id())
+              and (user_id is null or user_id in (select u.id from public.users as u where u.client_id = (select private.operated_client_id()))));
 create policy "Operators change tags of their company" on public.id_tags for update to authenticated
   using ((select private.is_admin()) or client_id = (select private.operated_client_id()))
-  with check ((select private.is_admin()) or client_id = (select private.operated_client_id()));
+  with check ((select private.is_admin()) or client_id = (select private.operated_client_id())
+              and (user_id is null or user_id in (select u.id from public.users as u where u.client_id = (select private.operated_client_id()))));
 create policy "Operators delete tags of their company" on public.id_tags for delete to authenticated
   using ((select private.is_admin()) or client_id = (select private.operated_client_id()));
 
@@ -241,14 +256,20 @@ create policy "Users listen to the topics they may join" on realtime.messages fo
 
 -- Grants: opened by name ---------------------------------------------------------------------------
 grant select on public.locations, public.stations, public.connectors, public.tariff_plans, public.tariff_rules to anon, authenticated;
-grant insert, update, delete on public.locations, public.connectors, public.tariff_plans, public.tariff_rules, public.id_tags,
-  public.maintenance, public.clients to authenticated;
-grant insert, delete on public.stations to authenticated;
+grant insert, update, delete on public.locations, public.tariff_plans, public.tariff_rules, public.id_tags, public.maintenance,
+  public.clients to authenticated;
+-- What stations report about themselves (status, errors, boots) nobody else writes.
+grant insert (id, station_id, number, type, power), update (station_id, number, type, power), delete on public.connectors to authenticated;
+grant delete on public.stations to authenticated;
+grant insert (id, location_id, serial_number, model, manufacturer, firmware_version, power_capacity, connector_types,
+  installation_date, status, tariff_plan_id, price_per_kwh, session_fee, currency, admin_id, registration_status, strict,
+  allow_no_subprotocol, ping_interval_s, ping_timeout_s, clock_time_zone, hold_implausible) on public.stations to authenticated;
 grant update (id, location_id, serial_number, model, manufacturer, firmware_version, power_capacity, connector_types,
   installation_date, status, tariff_plan_id, price_per_kwh, session_fee, currency, admin_id, registration_status, strict,
   allow_no_subprotocol, ping_interval_s, ping_timeout_s, clock_time_zone, hold_implausible) on public.stations to authenticated;
-grant select, update on public.users to authenticated;
+grant select, update (email, full_name, phone, role, client_id, admin_id, is_active) on public.users to authenticated;
 grant select on public.clients, public.id_tags, public.maintenance, public.charging_sessions, public.meter_values, public.commands,
   public.ocpp_messages, public.transaction_orphans, public.station_configuration, public.station_boots to authenticated;
 grant select, delete on public.station_inbox to authenticated;
 grant select, insert, update, delete on all tables in schema public to service_role;
+grant usage on sequence private.transaction_ids to service_role;

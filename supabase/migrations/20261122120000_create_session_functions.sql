@@ -53,6 +53,24 @@ as $$
 $$;
 comment on function private.is_plausible is 'Whether a station''s clock can be believed.';
 
+create or replace function private.occurred_at(p_reported_at timestamptz, p_received_at timestamptz, p_start_time timestamptz, p_clock_offset interval)
+returns timestamptz
+language plpgsql immutable set search_path = ''
+as $$
+begin
+  -- Where the clock was wrong at the start it may be wrong still by as much, or have been set right meanwhile, or stand still.
+  if p_clock_offset <> '0' then
+    if p_reported_at + p_clock_offset > p_start_time and p_reported_at + p_clock_offset <= p_received_at + interval '5 minutes' then
+      return p_reported_at + p_clock_offset;
+    elsif p_reported_at < p_start_time then
+      return p_received_at;
+    end if;
+  end if;
+  return case when private.is_plausible(p_reported_at, p_received_at) then p_reported_at else p_received_at end;
+end $$;
+comment on function private.occurred_at is 'When that happened which a station reports about a session: by its clock, corrected where it was wrong when the session began, '
+  'else when we heard of it.';
+
 create or replace function private.clean_tag(p_value jsonb) returns text
 language sql immutable set search_path = ''
 as $$
@@ -83,6 +101,24 @@ $$;
 comment on function private.redact is 'A payload without the secrets it may carry (security whitepaper A01.FR.06 to 09).';
 
 -- Sessions: who may charge, how one begins, grows, ends and is billed. Registers in Wh as OCPP has them.
+
+create or replace function private.station_lock(p_station_id text) returns bigint
+language plpgsql immutable set search_path = ''
+as $$
+begin
+  return hashtextextended('station ' || lower(p_station_id), 0);
+end $$;
+comment on function private.station_lock is 'Key of the advisory lock that stands for a station.';
+
+create or replace function private.lock_stations(p_station_ids text[]) returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  perform pg_advisory_xact_lock(o.key)
+     from (select distinct private.station_lock(i) as key from unnest(p_station_ids) as i where i is not null order by 1) as o;
+end $$;
+comment on function private.lock_stations is 'Waits until nobody else works on these stations, until the end of the transaction. Whoever locks rows of '
+  'several of a station''s tables takes this first, so that no two wait for each other.';
 
 create or replace function private.id_tag_info(p_station_id text, p_id_tag text) returns jsonb
 language plpgsql stable set search_path = ''
@@ -188,8 +224,9 @@ declare
   v_reported timestamptz := private.to_time(p_payload ->> 'timestamp', p_station.clock_time_zone);
   v_plausible boolean := private.is_plausible(v_reported, p_received_at);
   v_start timestamptz := case when v_plausible then v_reported else p_received_at end;
-  v_key uuid := md5(jsonb_build_array(v_number, lower(v_tag), p_payload ->> 'timestamp', v_meter)::text)::uuid;
+  v_key uuid := md5(jsonb_build_array(v_number, lower(v_tag), p_payload ->> 'timestamp', trim_scale(v_meter))::text)::uuid;
   v_info jsonb;
+  v_known boolean;
   v_session public.charging_sessions;
   v_flags text[] := '{}';
   v_owner public.id_tags;
@@ -197,44 +234,53 @@ declare
   v_tariff jsonb;
   v_price jsonb;
 begin
-  select * into v_session from public.charging_sessions where station_id = p_station.id and start_key = v_key for update;
-  if found then
-    if v_plausible or v_session.meter_stop_wh is null then
+  loop
+    select * into v_session from public.charging_sessions where station_id = p_station.id and start_key = v_key for update;
+    exit when not found;
+    if v_plausible or v_session.meter_stop_wh is null or p_received_at <= v_session.stop_time then
       return v_session.start_reply;  -- the repeat of §3.7.1: the first answer, verbatim
     end if;
-    -- A clock that always says the same: the former session has ended, so this is a new one.
-    v_key := md5(v_key::text || p_received_at::text)::uuid;
-  end if;
+    -- A clock that always says the same: that session has ended, so this is another one.
+    v_key := md5(v_key::text || v_session.id::text)::uuid;
+  end loop;
 
   v_info := private.id_tag_info(p_station.id, v_tag);
+  v_known := exists (select from public.id_tags where lower(id_tag) = lower(v_tag));
   v_connector := private.ensure_connector(p_station.id, v_number);
   if v_connector is null then v_flags := v_flags || 'connector_impossible'::text; end if;
   if not v_plausible then v_flags := v_flags || 'clock_wrong'::text; end if;
   if v_meter is null then v_flags := v_flags || 'meter_start_missing'::text; end if;
 
-  -- The session that a person asked for: by its generated tag; or, where the reader mangled that, by the connector.
+  -- The session that a person asked for, by its generated tag, also when it was given up or called off (status stopped) meanwhile.
   select * into v_session from public.charging_sessions as s
-   where s.station_id = p_station.id and lower(s.id_tag) = lower(v_tag) and s.start_time is null and s.status in ('pending', 'error')
+   where s.station_id = p_station.id and lower(s.id_tag) = lower(v_tag) and s.start_time is null and s.status <> 'started'
    order by s.created_at desc limit 1 for update;
-  if not found and v_info ->> 'status' <> 'Accepted' then
+  if found then
+    if v_session.status = 'error' then
+      v_info := '{"status": "Accepted"}';  -- late, but it was asked for
+    end if;
+  elsif not v_known then
+    -- Readers mangle tags: the session that waits at the connector. Where any tag may charge, a likeness must say that it is this one.
     select s.* into v_session from public.charging_sessions as s
      where s.station_id = p_station.id and s.connector_id = v_connector and s.status = 'pending'
        and exists (select from public.commands as c where c.session_id = s.id and c.action = 'RemoteStartTransaction'
                       and c.status in ('sent', 'accepted', 'timed_out'))
+       and (v_info ->> 'status' <> 'Accepted' or strpos(lower(v_tag), lower(s.id_tag)) > 0
+            or length(v_tag) >= 6 and strpos(lower(s.id_tag), lower(v_tag)) > 0)
      order by s.created_at desc limit 1 for update;
     if found then
       v_flags := v_flags || 'id_tag_mangled'::text;
       v_info := '{"status": "Accepted"}';
     end if;
   end if;
+  if v_info ->> 'status' <> 'Accepted' then v_flags := v_flags || 'id_tag_refused'::text; end if;
 
   v_tariff := private.tariff_snapshot(p_station.id, v_connector, v_start);
   v_price := private.price_periods(v_tariff, jsonb_build_array(  -- a session fee is due from the first moment
     jsonb_build_object('start_at', v_start, 'end_at', v_start, 'energy_kwh', 0, 'parking', false)));
   if v_session.id is not null then
-    if v_session.status = 'error' then v_info := '{"status": "Accepted"}'; end if;  -- late, but it was asked for
     update public.charging_sessions
-       set status = 'started', connector_id = v_connector, start_time = v_start, reported_start = p_payload ->> 'timestamp',
+       set status = 'started', connector_id = coalesce(v_connector, connector_id), stop_reason = null, start_time = v_start, reported_start = p_payload ->> 'timestamp',
            start_key = v_key, meter_start_wh = v_meter, meter_max_wh = v_meter, error = null, expires_at = null,
            flags = flags || v_flags, clock_offset = case when v_plausible then '0' else coalesce(p_received_at - v_reported, '0') end,
            reservation_id = private.to_integer(p_payload -> 'reservationId'), tariff = v_tariff,
@@ -245,7 +291,6 @@ begin
      where session_id = v_session.id and action = 'RemoteStartTransaction' and effect_at is null;
   else
     select * into v_owner from public.id_tags where lower(id_tag) = lower(v_tag);
-    if v_info ->> 'status' <> 'Accepted' then v_flags := v_flags || 'id_tag_refused'::text; end if;
     insert into public.charging_sessions (station_id, connector_id, user_id, client_id, id_tag, status, start_time, reported_start,
         start_key, meter_start_wh, meter_max_wh, flags, clock_offset, reservation_id, tariff, amount, currency, priced_energy_wh)
     values (p_station.id, v_connector, v_owner.user_id,
@@ -256,12 +301,10 @@ begin
     returning * into v_session;
   end if;
 
-  -- A connector carries one transaction: an older one that never stopped has lost its StopTransaction. It is closed at its
-  -- last register but not settled, because a late StopTransaction still wins.
-  update public.charging_sessions
-     set status = 'stopped', stop_time = greatest(start_time, coalesce(meter_last_at + clock_offset, start_time)),
-         stop_reason = 'Other', flags = flags || 'stop_missing'::text
-   where station_id = p_station.id and connector_id = v_connector and status = 'started' and id <> v_session.id and start_time < v_start;
+  -- A connector carries one transaction: an older one that never stopped has lost its StopTransaction.
+  perform private.end_provisionally(s.id, v_start) from public.charging_sessions as s
+   where s.station_id = p_station.id and s.connector_id = v_session.connector_id and s.status = 'started' and s.id <> v_session.id
+     and s.start_time < v_start;
 
   update public.charging_sessions
      set start_reply = jsonb_build_object('transactionId', v_session.transaction_id, 'idTagInfo', v_info)
@@ -275,7 +318,9 @@ begin
    where o.station_id = p_station.id and o.resolved_at is null and o.action = 'StopTransaction'
      and coalesce(o.reported_transaction_id, 0) <= 0
      and private.to_number(o.payload -> 'meterStop') >= coalesce(v_meter, 0)
-     and private.to_time(o.payload ->> 'timestamp', p_station.clock_time_zone) >= v_start
+     and coalesce(lower(private.clean_tag(o.payload -> 'idTag')) = lower(v_tag), true)
+     -- by the station's clock, right or wrong
+     and private.to_time(o.payload ->> 'timestamp', p_station.clock_time_zone) >= v_reported
    order by o.received_at limit 1 for update;
   if found then
     perform private.end_session(p_station, v_session.id, v_orphan.payload, v_orphan.received_at);
@@ -285,6 +330,29 @@ begin
 end $$;
 comment on function private.start_transaction is 'OCPP 1.6 §4.8: the payload of the answer. Registers in Wh. Recorded whatever the tag''s status. '
   'Idempotent on station, connector, tag, reported time and register: a repeat gets the stored answer.';
+
+create or replace function private.end_provisionally(p_session_id uuid, p_until timestamptz) returns void
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_session public.charging_sessions;
+  v_price jsonb;
+begin
+  select * into v_session from public.charging_sessions where id = p_session_id and status = 'started' for update;
+  if not found then
+    return;
+  end if;
+  v_session.status := 'stopped';
+  v_session.stop_time := greatest(v_session.start_time, least(p_until, v_session.meter_last_at + v_session.clock_offset));
+  v_price := private.price_session(v_session);
+  update public.charging_sessions
+     set status = v_session.status, stop_time = v_session.stop_time, stop_reason = 'Other', power_w = 0, provisional_at = now(),
+         flags = array_append(array_remove(flags, 'stop_missing'), 'stop_missing'), amount = (v_price ->> 'cost')::numeric,
+         currency = v_price ->> 'currency', priced_at = clock_timestamp(), priced_energy_wh = energy_wh
+   where id = p_session_id;
+end $$;
+comment on function private.end_provisionally is 'Ends a session whose StopTransaction was lost at its last register, at p_until at the latest. It is not settled: '
+  'for a day a StopTransaction that still comes wins.';
 
 -- Meter values -----------------------------------------------------------------------------------
 create or replace function private.store_meter_values(p_items jsonb) returns uuid[]
@@ -296,7 +364,7 @@ begin
   -- p_items: [{station_id, clock_time_zone, connector_id, transaction_id, session_id, received_at, meter_value: MeterValue or a list}]
   with item as materialized (
     select row_number() over () as n, i ->> 'station_id' as station_id, private.to_integer(i -> 'connector_id') as connector_id,
-           private.to_number(i -> 'transaction_id') as transaction_id, (i ->> 'session_id')::uuid as session_id,
+           private.to_number(i -> 'transaction_id') as transaction_id, private.to_integer(i -> 'transaction_id') as our_id, (i ->> 'session_id')::uuid as session_id,
            (i ->> 'received_at')::timestamptz as received_at,
            coalesce(private.to_time(m.value ->> 'timestamp', i ->> 'clock_time_zone'), (i ->> 'received_at')::timestamptz) as reported_at,
            case jsonb_typeof(m.value -> 'sampledValue') when 'array' then m.value -> 'sampledValue'
@@ -315,7 +383,7 @@ begin
               from item
              cross join jsonb_array_elements(item.samples) as x
              where jsonb_typeof(x) = 'object' and coalesce(x ->> 'format', 'Raw') <> 'SignedData'
-               and coalesce(x ->> 'location', 'Outlet') in ('Outlet', 'Inlet', 'Body')) as raw
+               and (coalesce(x ->> 'location', 'Outlet') in ('Outlet', 'Inlet', 'Body') or x ->> 'measurand' = 'SoC')) as raw
   ), fact as (
     select n, max(context) filter (where rank = top_rank) as context,
            -- the total where there is one, else the sum of the phases
@@ -333,27 +401,36 @@ begin
       from sample group by n
   ), resolved as (
     select item.*, f.context, f.energy_wh, f.power_w, f.current_a, f.voltage_v, f.temperature_c, f.soc_percent,
-           coalesce(item.session_id, named.id, running.id) as found_id
+           coalesce(item.session_id, named.id, running.id, former.id) as found_id
       from item
       left join fact as f using (n)
       left join lateral (
         select s.id from public.charging_sessions as s
-         where item.transaction_id between 1 and 2147483647 and s.transaction_id = item.transaction_id::integer
-           and s.station_id = item.station_id and s.start_time is not null
+         where s.transaction_id = item.our_id and s.station_id = item.station_id and s.start_time is not null
            -- values of a finished transaction go on at some stations
-           and (s.stop_time is null or 'stop_missing' = any (s.flags) or item.reported_at + s.clock_offset <= s.stop_time)
+           and (s.stop_time is null or s.meter_stop_wh is null
+                or private.occurred_at(item.reported_at, item.received_at, s.start_time, s.clock_offset) <= s.stop_time)
          limit 1  -- keeps the planner, who expects 10,000 rows, from reading the whole table
       ) as named on true
       left join lateral (
+        select item.connector_id > 0 and item.session_id is null and named.id is null
+               -- an id of ours that is another session's says that it is not this one
+               and not exists (select from public.charging_sessions as o where o.transaction_id = item.our_id) as wanted
+      ) as by_connector on true
+      left join lateral (
         select s.id from public.charging_sessions as s
-         where named.id is null and item.connector_id > 0 and s.station_id = item.station_id and s.connector_id = item.connector_id
-           and s.start_time <= item.reported_at + s.clock_offset
-           and (s.status = 'started' or s.stop_time >= item.reported_at + s.clock_offset)
-           -- an id of ours that is another session's says that it is not this one
-           and (coalesce(item.transaction_id, 0) <= 0
-                or not exists (select from public.charging_sessions as o where o.transaction_id = case when item.transaction_id between 1 and 2147483647 then item.transaction_id::integer end))
+         where by_connector.wanted and s.station_id = item.station_id and s.connector_id = item.connector_id and s.status = 'started'
+           and s.start_time <= private.occurred_at(item.reported_at, item.received_at, s.start_time, s.clock_offset)
          order by s.start_time desc limit 1
       ) as running on true
+      left join lateral (
+        select last.id
+          from (select s.id, s.stop_time from public.charging_sessions as s
+                 where by_connector.wanted and running.id is null and s.station_id = item.station_id and s.connector_id = item.connector_id
+                   and s.start_time <= item.reported_at
+                 order by s.start_time desc limit 1) as last
+         where last.stop_time >= item.reported_at
+      ) as former on true
   ), stored as (
     insert into public.meter_values as v (station_id, connector_id, session_id, transaction_id, reported_at, received_at, context,
         energy_wh, power_w, current_a, voltage_v, temperature_c, soc_percent, samples, digest)
@@ -362,22 +439,26 @@ begin
       from resolved
      order by station_id, connector_id, reported_at  -- two batches lock in the same order
     on conflict do nothing
-    returning v.session_id, v.reported_at, v.context, v.energy_wh, v.power_w, v.soc_percent
+    returning v.session_id, v.reported_at, v.received_at, v.context, v.energy_wh, v.power_w, v.soc_percent
   ), news as (
-    select st.*, s.meter_last_wh, s.meter_start_wh, s.meter_max_wh,
-           lag(st.energy_wh) over (partition by st.session_id order by (st.energy_wh is null), st.reported_at, st.energy_wh) as former_wh
+    select st.*, s.occurred_at, s.meter_last_wh, s.meter_start_wh, s.meter_max_wh,
+           lag(st.energy_wh) over (partition by st.session_id order by (st.energy_wh is null), s.occurred_at, st.energy_wh) as former_wh
       from stored as st
-     cross join lateral (select * from public.charging_sessions as c where c.id = st.session_id limit 1) as s
-     where s.status = 'started' and (s.meter_last_at is null or st.reported_at >= s.meter_last_at)
+     cross join lateral (
+       select c.*, private.occurred_at(st.reported_at, st.received_at, c.start_time, c.clock_offset) as occurred_at
+         from public.charging_sessions as c where c.id = st.session_id limit 1) as s
+     -- one that was ended for want of a StopTransaction goes on growing until it is settled
+     where (s.status = 'started' or s.provisional_at is not null and s.meter_stop_wh is null and s.settled_at is null)
+       and (s.meter_last_at is null or s.occurred_at >= s.meter_last_at + s.clock_offset)
        and not (st.context = 'Transaction.Begin' and s.meter_last_at is not null)
   ), growth as (
-    select session_id, max(reported_at) as last_at,
-           (array_agg(energy_wh order by reported_at desc, energy_wh desc) filter (where energy_wh is not null))[1] as last_wh,
+    select session_id, max(occurred_at) as last_at,
+           (array_agg(energy_wh order by occurred_at desc, energy_wh desc) filter (where energy_wh is not null))[1] as last_wh,
            max(energy_wh) as max_wh,
            coalesce(sum(greatest(energy_wh - coalesce(former_wh, meter_last_wh, meter_start_wh), 0)), 0) as steps_wh,
            count(*) filter (where energy_wh < greatest(coalesce(former_wh, 0), meter_max_wh)) as below,
-           (array_agg(power_w order by reported_at desc) filter (where power_w is not null))[1] as power_w,
-           (array_agg(soc_percent order by reported_at desc) filter (where soc_percent is not null))[1] as soc_percent
+           (array_agg(power_w order by occurred_at desc) filter (where power_w is not null))[1] as power_w,
+           (array_agg(soc_percent order by occurred_at desc) filter (where soc_percent is not null))[1] as soc_percent
       from news group by session_id order by session_id
   ), locked as (
     select s.id from (select session_id from growth order by session_id offset 0) as g
@@ -385,7 +466,8 @@ begin
   ), grown as (
     update public.charging_sessions as s
        set meter_start_wh = coalesce(s.meter_start_wh, g.last_wh),
-           meter_last_wh = coalesce(g.last_wh, s.meter_last_wh), meter_last_at = g.last_at,
+           meter_last_wh = coalesce(g.last_wh, s.meter_last_wh), meter_last_at = g.last_at - s.clock_offset,
+           stop_time = case when s.stop_time is not null then greatest(s.stop_time, g.last_at) end,
            meter_max_wh = greatest(s.meter_max_wh, g.max_wh),
            meter_steps_wh = s.meter_steps_wh + g.steps_wh,
            -- one low reading is a hiccup, a second in a row a meter that began anew
@@ -394,7 +476,7 @@ begin
                                              s.meter_steps_wh + g.steps_wh, s.meter_restarted),
            energy = round(private.energy_so_far(s.meter_start_wh, coalesce(g.last_wh, s.meter_last_wh), greatest(s.meter_max_wh, g.max_wh),
                                                 s.meter_steps_wh + g.steps_wh, s.meter_restarted) / 1000, 3),
-           power_w = coalesce(g.power_w, s.power_w), soc_percent = coalesce(g.soc_percent, s.soc_percent)
+           power_w = case when s.status = 'started' then coalesce(g.power_w, s.power_w) else 0 end, soc_percent = coalesce(g.soc_percent, s.soc_percent)
       from growth as g, locked as l
      where s.id = g.session_id and l.id = s.id
     returning s.id
@@ -415,6 +497,14 @@ end $$;
 comment on function private.energy_so_far is 'Wh since the start: the register''s difference; the sum of its positive steps when the meter restarted.';
 
 -- End --------------------------------------------------------------------------------------------
+create or replace function private.most_energy_wh(p_power_kw numeric, p_time interval) returns numeric
+language plpgsql immutable set search_path = ''
+as $$
+begin
+  return p_power_kw * 1000 * 1.1 * (extract(epoch from p_time) + 60) / 3600 + 100;
+end $$;
+comment on function private.most_energy_wh is 'What p_power_kw can give in p_time, Wh, and a tenth; a minute and 100 Wh more for clocks and registers in whole units.';
+
 create or replace function private.end_session(p_station public.stations, p_session_id uuid, p_payload jsonb, p_received_at timestamptz)
 returns public.charging_sessions
 language plpgsql volatile set search_path = ''
@@ -427,9 +517,18 @@ declare
   v_steps numeric;
   v_difference numeric;
   v_energy numeric;
+  v_power numeric;
   v_most numeric;
+  v_first record;
   v_flags text[] := '{}';
 begin
+  if jsonb_typeof(p_payload -> 'transactionData') in ('array', 'object') then
+    perform private.store_meter_values(jsonb_build_array(jsonb_build_object(
+      'station_id', p_station.id, 'clock_time_zone', p_station.clock_time_zone,
+      'connector_id', (select coalesce(s.connector_id, 0) from public.charging_sessions as s where s.id = p_session_id),
+      'transaction_id', p_payload -> 'transactionId', 'session_id', p_session_id, 'received_at', p_received_at,
+      'meter_value', p_payload -> 'transactionData')));
+  end if;
   select * into v_session from public.charging_sessions where id = p_session_id for update;
   if v_session.meter_stop_wh is not null or v_session.settled_at is not null then
     if v_meter is distinct from v_session.meter_stop_wh then
@@ -438,18 +537,8 @@ begin
     return v_session;  -- settled once, whatever comes later
   end if;
 
-  if jsonb_typeof(p_payload -> 'transactionData') in ('array', 'object') then
-    -- while the session is still open, so that its samples count
-    update public.charging_sessions set status = 'started', stop_time = null where id = p_session_id and status = 'stopped';
-    perform private.store_meter_values(jsonb_build_array(jsonb_build_object(
-      'station_id', p_station.id, 'clock_time_zone', p_station.clock_time_zone, 'connector_id', coalesce(v_session.connector_id, 0),
-      'transaction_id', p_payload -> 'transactionId', 'session_id', p_session_id, 'received_at', p_received_at,
-      'meter_value', p_payload -> 'transactionData')));
-    select * into v_session from public.charging_sessions where id = p_session_id;
-  end if;
-
-  v_reported := v_reported + v_session.clock_offset;
-  v_stop := greatest(v_session.start_time, case when private.is_plausible(v_reported, p_received_at) then v_reported else p_received_at end);
+  v_stop := greatest(v_session.start_time,
+                     private.occurred_at(v_reported, p_received_at, v_session.start_time, v_session.clock_offset));
   if v_meter is null then
     v_flags := v_flags || 'meter_stop_missing'::text;
     v_meter := coalesce(v_session.meter_last_wh, v_session.meter_start_wh, 0);
@@ -461,11 +550,20 @@ begin
   v_energy := case when v_difference >= 0 and v_meter >= coalesce(v_session.meter_max_wh, v_meter) and not v_session.meter_restarted
                    then v_difference else v_steps end;
   -- What the connector could have given in the time, and a tenth; a minute and 100 Wh for clocks and registers in whole units.
-  v_most := (select coalesce(c.power, p_station.power_capacity) from (select) as one
-               left join public.connectors as c on c.station_id = p_station.id and c.number = v_session.connector_id)
-    * 1000 * 1.1 * (extract(epoch from v_stop - v_session.start_time) + 60) / 3600 + 100;
-  if v_energy > v_most and v_difference between 0 and v_most then
-    v_energy := v_difference;  -- the samples ran on another register than start and stop
+  v_power := (select coalesce(c.power, p_station.power_capacity) from (select) as one
+                left join public.connectors as c on c.station_id = p_station.id and c.number = v_session.connector_id);
+  v_most := private.most_energy_wh(v_power, v_stop - v_session.start_time);
+  if v_energy <> v_difference and v_difference between 0 and coalesce(v_most, v_difference) then
+    -- Did the meter restart, or do the samples run on another register than start and stop do? Then there is a jump between them.
+    select m.energy_wh, m.reported_at into v_first from public.meter_values as m
+     where m.session_id = p_session_id and m.energy_wh is not null order by m.reported_at, m.energy_wh limit 1;
+    if v_energy > v_most
+       or v_first.energy_wh - v_session.meter_start_wh > private.most_energy_wh(coalesce(v_power, 500),
+            greatest(v_first.reported_at + v_session.clock_offset - v_session.start_time, '0'))
+       or v_meter - v_session.meter_last_wh > private.most_energy_wh(coalesce(v_power, 500),
+            greatest(v_stop - (v_session.meter_last_at + v_session.clock_offset), '0')) then
+      v_energy := v_difference;
+    end if;
   end if;
   if v_energy > v_most then
     v_flags := v_flags || 'implausible_energy'::text;
@@ -483,7 +581,7 @@ begin
   v_session.receipt := private.price_session(v_session);
   -- one update: nobody ever sees an ended session without its bill
   update public.charging_sessions
-     set status = v_session.status, stop_time = v_stop, meter_stop_wh = v_meter, meter_steps_wh = v_steps, energy_wh = v_energy,
+     set status = v_session.status, stop_key = md5(p_payload::text)::uuid, stop_time = v_stop, meter_stop_wh = v_meter, meter_steps_wh = v_steps, energy_wh = v_energy,
          energy = round(v_energy / 1000, 3), power_w = 0, stop_reason = coalesce(p_payload ->> 'reason', 'Local'),
          stop_id_tag = private.clean_tag(p_payload -> 'idTag'), flags = v_session.flags, parking_start_time = v_session.parking_start_time,
          amount = (v_session.receipt ->> 'cost')::numeric, currency = v_session.receipt ->> 'currency', receipt = v_session.receipt,
@@ -506,27 +604,39 @@ declare
   v_transaction numeric := private.to_number(p_payload -> 'transactionId');
   v_meter numeric := private.to_number(p_payload -> 'meterStop');
   v_tag text := private.clean_tag(p_payload -> 'idTag');
-  v_stop timestamptz := coalesce(private.to_time(p_payload ->> 'timestamp', p_station.clock_time_zone), p_received_at);
+  v_reported timestamptz := private.to_time(p_payload ->> 'timestamp', p_station.clock_time_zone);
+  v_id uuid;
   v_ids uuid[];
+  v_station_id text;
 begin
-  select array_agg(id) into v_ids from public.charging_sessions
-   where v_transaction between 1 and 2147483647 and transaction_id = v_transaction::integer
-     and station_id = p_station.id and start_time is not null;
-  if v_ids is not null then
-    return v_ids[1];
+  select id, station_id into v_id, v_station_id from public.charging_sessions
+   where transaction_id = private.to_integer(p_payload -> 'transactionId') and start_time is not null;
+  if found then
+    return case when v_station_id = p_station.id then v_id end;
   end if;
   -- A repeat of a stop that had no id of ours either.
-  select array_agg(id) into v_ids from public.charging_sessions
-   where station_id = p_station.id and status = 'stopped' and meter_stop_wh = v_meter
-     and stop_time = v_stop + clock_offset and coalesce(lower(stop_id_tag), '') = coalesce(lower(v_tag), '');
-  if v_ids is not null then
-    return v_ids[1];
+  select id into v_id from public.charging_sessions
+   where station_id = p_station.id and stop_key = md5(p_payload::text)::uuid order by stop_time desc limit 1;
+  if found then
+    return v_id;
   end if;
-  -- The station never got an id (0, -1; errata E3.18) or names a strange one: the single open session that fits.
-  select array_agg(id) into v_ids from public.charging_sessions
-   where station_id = p_station.id and status = 'started'
-     and coalesce(meter_start_wh, 0) <= coalesce(v_meter, meter_start_wh, 0) and start_time <= v_stop + clock_offset + interval '1 minute'
-     and (coalesce(v_transaction, 0) <= 0 or v_tag is null or lower(id_tag) = lower(v_tag));
+  -- The station never got an id (0, -1; errata E3.18) or names a strange one: the single session without a stop that fits.
+  with fitting as (
+    select s.id, coalesce(lower(s.id_tag) = lower(v_tag), false) as same_tag
+      from public.charging_sessions as s
+     cross join lateral private.occurred_at(v_reported, p_received_at, s.start_time, s.clock_offset) as stopped (at)
+     where s.station_id = p_station.id
+       and (s.status = 'started'
+            or s.stop_time is not null and s.settled_at is null and s.meter_stop_wh is null
+               and not exists (select from public.charging_sessions as n  -- of the next session on the connector it is not
+                                where n.station_id = s.station_id and n.connector_id = s.connector_id
+                                  and n.start_time > s.start_time and n.start_time < stopped.at))
+       and coalesce(s.meter_start_wh, 0) <= coalesce(v_meter, s.meter_start_wh, 0)
+       and s.start_time <= stopped.at + interval '1 minute'
+       and (coalesce(v_transaction, 0) <= 0 or v_tag is null or lower(s.id_tag) = lower(v_tag))
+  )
+  select array_agg(f.id) into v_ids from fitting as f
+   where f.same_tag or not exists (select from fitting as o where o.same_tag);
   return case when cardinality(v_ids) = 1 then v_ids[1] end;
 end $$;
 comment on function private.find_stopping_session is 'The session that a StopTransaction means; null when none or several fit.';
