@@ -65,7 +65,7 @@ def main() -> None:
             os.dup2(log, 2)
             os.execvp(job["argv"][0], job["argv"])
         except OSError as exc:
-            os.write(writer, str(exc).encode())
+            os.write(writer, f"{exc.strerror}: {job['argv'][0]}".encode())
         os._exit(127)
     os.close(writer)
     reason = os.read(reader, 4096)

@@ -208,7 +208,8 @@ class LocalSupabase:
             self._start_gateway()
 
     def stop(self, part: str) -> bool:
-        """Stop one part in good order; whether it ran."""
+        """Stop one part in good order; whether it ran. Raises LocalSupabaseError when there is no stack here."""
+        _ = self.ports
         if part == "postgres":
             return self.postgres.stop()
         return self._service(_known(part)).stop()
