@@ -25,7 +25,8 @@ def main(names: list[str]) -> int:
         print(f"error: no measurement {', '.join(sorted(unknown))}; there are {', '.join(ALL)}", file=sys.stderr)
         return 2
     print(
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}"
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_processor()}, "
+        f"Python {platform.python_version()}"
     )
     for name in names or ALL:
         print(flush=True)

@@ -15,24 +15,25 @@ from ocpp.v16 import ChargePoint, call_result
 from ocpp.v16.enums import Action, RegistrationStatus
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 transaction_ids = itertools.count(1)
 
 
-class Station(ChargePoint):  # type: ignore[misc]
-    @on(Action.boot_notification)  # type: ignore[misc]
+class Station(ChargePoint):
+    @on(Action.boot_notification)
     def on_boot(self, **_: Any) -> call_result.BootNotification:
         return call_result.BootNotification(datetime.now(UTC).isoformat(), 300, RegistrationStatus.accepted)
 
-    @on(Action.start_transaction)  # type: ignore[misc]
+    @on(Action.start_transaction)
     def on_start(self, **_: Any) -> call_result.StartTransaction:
         return call_result.StartTransaction(next(transaction_ids), {"status": "Accepted"})
 
-    @on(Action.meter_values)  # type: ignore[misc]
+    @on(Action.meter_values)
     def on_meter_values(self, **_: Any) -> call_result.MeterValues:
         return call_result.MeterValues()
 
-    @on(Action.stop_transaction)  # type: ignore[misc]
+    @on(Action.stop_transaction)
     def on_stop(self, **_: Any) -> call_result.StopTransaction:
         return call_result.StopTransaction()
 
@@ -45,7 +46,7 @@ async def handle(socket: ServerConnection) -> None:
 
 async def main(port: int) -> None:
     logging.getLogger("ocpp").setLevel(logging.WARNING)  # it logs every frame at INFO; ours does not either
-    async with serve(handle, "127.0.0.1", port, subprotocols=["ocpp1.6"], compression=None):  # type: ignore[list-item]
+    async with serve(handle, "127.0.0.1", port, subprotocols=[Subprotocol("ocpp1.6")], compression=None):
         print("ready", flush=True)
         await asyncio.get_running_loop().create_future()
 

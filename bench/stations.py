@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 
 class BenchStation:
@@ -28,8 +29,8 @@ class BenchStation:
     async def connect(self) -> None:
         """Connected and booted."""
         self._socket = await connect(
-            self._url, subprotocols=["ocpp1.6"], compression=None, ping_interval=None, open_timeout=30
-        )  # type: ignore[list-item]
+            self._url, subprotocols=[Subprotocol("ocpp1.6")], compression=None, ping_interval=None, open_timeout=30
+        )
         self._reader = asyncio.create_task(self._read())
         await self.call("BootNotification", {"chargePointVendor": "Bench", "chargePointModel": "B1"})
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import psycopg
+from psycopg.sql import SQL, Identifier
 
 from local_supabase import LocalSupabase
 
@@ -39,7 +40,7 @@ class System:
     def count(self, table: str) -> int:
         """Rows of a public table."""
         with psycopg.connect(self.supabase.db_url) as db:
-            row = db.execute(f"select count(*) from public.{table}").fetchone()  # type: ignore[arg-type]
+            row = db.execute(SQL("select count(*) from public.{}").format(Identifier(table))).fetchone()
             assert row is not None
             return int(row[0])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -75,6 +76,9 @@ async def run() -> int:
             if not stop.is_set():
                 raise DemoError(f"the bridge ended with code {await ended}; its log: {bridge.log}")
             ended.cancel()
+            with contextlib.suppress(TimeoutError):  # as a station does that loses its power
+                await station.stop(1, reason="PowerLoss")
+                await station.delivered(5)
         return 0
     finally:
         say("\nStopping")
@@ -85,7 +89,12 @@ async def run() -> int:
 
 def invitation(env: dict[str, str], seconds: float) -> str:
     """URLs, keys and calls to try."""
-    return Path(__file__).with_name("invitation.txt").read_text().format(**env, OCPP_URL=OCPP_URL, seconds=seconds)
+    return (
+        Path(__file__)
+        .with_name("invitation.txt")
+        .read_text()
+        .format_map({**env, "OCPP_URL": OCPP_URL, "seconds": seconds})
+    )
 
 
 async def stop_running(note: RunNote) -> int:

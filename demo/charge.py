@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
+
+from realtime import RealtimeChannelOptions
 
 from ocpp_bridge.simulator import SimulatedStation
 from supabase import AsyncClient
@@ -16,14 +18,17 @@ STATION = "TEST-001"
 STEP_TIMEOUT = 30.0  # seconds for each step; the whole takes a few
 
 Session = dict[str, Any]
+PRIVATE: RealtimeChannelOptions = {
+    "config": {"private": True, "broadcast": None, "presence": None}  # the rest by default
+}
 Say = Callable[[str], None]
 
 
 async def charge(driver: AsyncClient, station: SimulatedStation, say: Say) -> Session:
     """The stopped session with its receipt. Raises DemoError when a step does not come."""
-    session: Session = (await driver.rpc("start_charge", {"station_id": STATION}).execute()).data
+    session = cast(Session, (await driver.rpc("start_charge", {"station_id": STATION}).execute()).data)
     say(f"POST /rest/v1/rpc/start_charge  ->  session {session['id']}, {session['status']}")
-    channel = driver.channel(f"session:{session['id']}", {"config": {"private": True}})
+    channel = driver.channel(f"session:{session['id']}", PRIVATE)
     channel.on_broadcast("session", lambda message: say(_news(message["payload"])))
     await channel.subscribe()
 
@@ -32,7 +37,7 @@ async def charge(driver: AsyncClient, station: SimulatedStation, say: Say) -> Se
         async with asyncio.timeout(STEP_TIMEOUT):
             while True:
                 answer = await driver.table("charging_sessions").select("*").eq("id", session["id"]).single().execute()
-                row: Session = answer.data
+                row = cast(Session, answer.data)
                 if row["status"] == "error":
                     raise DemoError(f"the session failed: {row['error']}")
                 if row["status"] == until:

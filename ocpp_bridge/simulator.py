@@ -172,6 +172,10 @@ class SimulatedStation:
         async with asyncio.timeout(timeout_s), self.changed:
             await self.changed.wait_for(condition)
 
+    async def delivered(self, timeout_s: float = 30.0) -> None:
+        """Wait until every transaction message has been confirmed. Raises TimeoutError."""
+        await self.until(lambda: not self._queue, timeout_s)
+
     async def drop_line(self) -> None:
         """Lose the connection without a goodbye; the station reconnects by itself."""
         if self._socket is not None:
