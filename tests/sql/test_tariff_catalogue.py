@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+
+from local_supabase import LocalSupabase
 
 TEXT = (Path(__file__).resolve().parents[2] / "sql" / "tariff_functions.sql").read_text()
 NAMES = re.findall(r"^create or replace function ((?:private|public)\.\w+)", TEXT, re.MULTILINE)
@@ -30,6 +33,13 @@ FUNCTIONS = """
 TRIGGERS = """
   select tgrelid::regclass::text, pg_get_triggerdef(oid) from pg_trigger where not tgisinternal order by 1, 2
 """
+
+
+@pytest.fixture(scope="module")
+def db(cluster: LocalSupabase, template: str) -> Iterator[psycopg.Connection]:
+    """A migrated database for all tests here: none changes it."""
+    with cluster.fresh_database(template) as url, psycopg.connect(url, autocommit=True) as connection:
+        yield connection
 
 
 def without_origin(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
