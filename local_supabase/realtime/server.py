@@ -22,6 +22,9 @@ from .tokens import TokenError, verify
 logger = logging.getLogger(__name__)
 
 _STOP_TIMEOUT_S = 5.0
+_CLOSE_HANDSHAKE_S = (
+    0.25  # a local client answers in milliseconds; while aiohttp shuts down it does not hear the answer
+)
 
 
 class RealtimeServer:
@@ -125,7 +128,7 @@ class RealtimeServer:
             return web.Response(status=403)
         # aiohttp's limit resets the connection under the client's hands, and 1009 is lost: so it comes later than ours
         ws = web.WebSocketResponse(
-            compress=False, autoping=False, max_msg_size=2 * self.settings.max_frame_bytes, timeout=1.0
+            compress=False, autoping=False, max_msg_size=2 * self.settings.max_frame_bytes, timeout=_CLOSE_HANDSHAKE_S
         )
         if not ws.can_prepare(request):
             connection = request.headers.get("Connection", "keep-alive").lower()
