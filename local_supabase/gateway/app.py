@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -19,6 +20,7 @@ from .function_proxy import FunctionProxy
 from .functions import Functions
 from .postgrest_client import PostgrestClient
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LOG = logging.getLogger(__name__)
 MAX_BODY = 50 * 1024 * 1024
 OPEN_AUTH_PATHS = ("/verify", "/callback", "/authorize", "/.well-known/jwks.json")  # reached by links, without a key
@@ -45,7 +47,9 @@ class Gateway:
         app.router.add_route("*", "/rest/v1{tail:(?:/.*)?}", self._rest)
         app.router.add_route("*", "/auth/v1{tail:(?:/.*)?}", self._handle_auth)
         app.router.add_route("*", "/functions/v1/{name}{tail:(?:/.*)?}", self._function_proxy.handle)
-        app.add_routes(self._realtime.routes())
+        for route in self._realtime.routes():
+            assert isinstance(route, web.RouteDef)
+            app.router.add_route(route.method, route.path, self._behind_gate(route.handler))
         app.router.add_route("*", "/{tail:.*}", _no_route)
         app.on_startup.append(self._start)
         app.on_shutdown.append(self._close_sockets)
@@ -108,6 +112,18 @@ class Gateway:
             response = await self._auth.handle(request, path, self._authorization(request))
         cors.allow(response)
         return response
+
+    def _behind_gate(self, handler: Handler) -> Handler:
+        """The handler for callers with an API key, readable by pages of any origin."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            if cors.is_preflight(request):
+                return cors.preflight(request)
+            response = self._gate.refusal(request.headers, apikey_of(request)) or await handler(request)
+            cors.allow(response)
+            return response
+
+        return guarded
 
     def _authorization(self, request: web.Request) -> str | None:
         apikey = apikey_of(request)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 from local_supabase import LocalSupabase, mint
+from supabase import acreate_client
 
 SCHEMA = """
 create table public.notes (id int primary key, text text, owner uuid default auth.uid());
@@ -176,3 +180,33 @@ def test_the_gateway_may_be_restarted(served: LocalSupabase, http: httpx.Client)
     headers = {"apikey": served.anon_key}
     served.restart("gateway")
     assert http.get("/rpc/who", headers=headers).json() == "anon"
+
+
+def test_realtime_asks_for_a_key_too(served: LocalSupabase) -> None:
+    path = f"{served.url}/realtime/v1/api/broadcast"
+    body = {"messages": [{"topic": "a", "event": "b", "payload": {}}]}
+    assert httpx.post(path, json=body).status_code == 401
+    assert httpx.post(path, json=body, headers={"apikey": served.mint("service_role")}).status_code == 401
+    answer = httpx.post(path, json=body, headers={"apikey": served.publishable_key})
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (202, "*")
+
+
+async def test_realtime_carries_messages_of_the_database(served: LocalSupabase) -> None:
+    """The stand-in has tests of its own; here it is the whole way, with a key of the new kind."""
+    client = await acreate_client(served.url, served.publishable_key)
+    heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    joined = asyncio.Event()
+    channel = client.channel("public:hall")
+    channel.on_broadcast("hello", heard.put_nowait)
+    await channel.subscribe(lambda _state, _error: joined.set())
+    async with asyncio.timeout(30):
+        await joined.wait()
+        message = None
+        while message is None:  # broadcast is at most once: a message sent before the server listens is lost
+            with served.connect() as connection:
+                connection.execute("select realtime.send('{\"a\": 1}', 'hello', 'public:hall', false)")
+            with contextlib.suppress(TimeoutError):
+                message = await asyncio.wait_for(heard.get(), 1)
+    assert message["payload"]["a"] == 1
+    await client.remove_all_channels()
+    await client.realtime.close()

@@ -63,8 +63,8 @@ def test_env_names_what_clients_need(stack: LocalSupabase) -> None:
         env
     )
     assert {"SUPABASE_JWT_SECRET", "DATABASE_URL"} < set(env)
-    secrets = [path for path in stack.folder.iterdir() if path.is_file() and path.suffix in ("", ".json", ".conf")]
-    readable = [path.name for path in secrets if path.stat().st_mode & 0o077 and path.name != "ports.json"]
+    private = [stack.folder / name for name in ("env", "secrets.json", "postgrest.conf", "gateway.json")]
+    readable = [path.name for path in private if path.stat().st_mode & 0o077]
     assert readable == []
 
 

@@ -23,7 +23,7 @@ def test_the_lock_file_pins_every_package_and_names_no_registry() -> None:
 
 
 def test_a_second_start_installs_nothing(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unexpected(_: Path) -> None:
+    def unexpected(_: Path, _say: object) -> None:
         raise AssertionError("npm was called")
 
     monkeypatch.setattr(module, "_npm_ci", unexpected)
@@ -35,7 +35,7 @@ def test_another_lock_file_installs_again(tools: Tools, tmp_path: Path, monkeypa
     folder.mkdir()
     (folder / module.STAMP).write_text("of another lock file")
     said: list[str] = []
-    monkeypatch.setattr(module, "_npm_ci", lambda to: (to / "node_modules").symlink_to(tools.node_modules))
+    monkeypatch.setattr(module, "_npm_ci", lambda to, _: (to / "node_modules").symlink_to(tools.node_modules))
     install(folder, said.append)
     install(folder, said.append)
     assert len(said) == 1
