@@ -213,7 +213,10 @@ class LocalSupabase:
         _ = self.ports
         if part == "postgres":
             return self.postgres.stop()
-        return self._service(_known(part)).stop()
+        ran = self._service(_known(part)).stop()
+        if part == "gateway":
+            self._stop_functions()
+        return ran
 
     def kill(self, part: str) -> None:
         """End one part with SIGKILL, as a crash does."""
@@ -288,7 +291,14 @@ class LocalSupabase:
     def down(self) -> list[str]:
         """Stop every part; the data stays. The parts that ran."""
         parts = [part for part in reversed(PARTS) if part != "postgres" or self._shared_cluster is None]
-        return [part for part in parts if self._service(part).pid() is not None and self.stop(part)]
+        stopped = [part for part in parts if self._service(part).pid() is not None and self.stop(part)]
+        self._stop_functions()
+        return stopped
+
+    def _stop_functions(self) -> None:
+        """End what a killed gateway left behind; one that stops in good order has ended its functions."""
+        for note in (self.folder / "run").glob("function-*.json"):
+            self._service(note.stem).stop()
 
     def reset(self) -> None:
         """Stop everything and delete data, keys and logs; the installed tools stay."""

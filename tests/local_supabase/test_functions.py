@@ -210,3 +210,13 @@ def test_functions_end_with_the_gateway_even_when_it_is_killed(served: LocalSupa
     served.stop("gateway")
     assert birth(second) is None
     served.start("gateway")
+
+
+def test_down_ends_functions_of_a_killed_gateway(served: LocalSupabase, http: httpx.Client) -> None:
+    http.get("/page")
+    pid = json.loads((served.folder / "run" / "function-page.json").read_text())["pid"]
+    served.kill("gateway")
+    served.down()
+    assert birth(pid) is None
+    served.start("postgrest")
+    served.start("gateway")
