@@ -135,8 +135,8 @@ async def test_realtime_py_presence(project: LocalSupabase) -> None:
         assert (await left.next())[0] == "alice"
 
 
-# realtime-py 2.34.1 logs ConnectionClosed.code; as an error that warning ends its listening task
-@pytest.mark.filterwarnings("ignore:ConnectionClosed.code is deprecated:DeprecationWarning")
+# realtime-py 2.34.1 logs ConnectionClosed.code and .reason; as errors these warnings end its listening task
+@pytest.mark.filterwarnings("ignore:ConnectionClosed:DeprecationWarning")
 async def test_realtime_py_rejoins_after_a_restart_of_the_server(
     project: LocalSupabase, owner: psycopg.Connection
 ) -> None:
