@@ -369,7 +369,7 @@ begin
            meter_max_wh = greatest(s.meter_max_wh, g.max_wh),
            meter_steps_wh = s.meter_steps_wh + g.steps_wh,
            -- one low reading is a hiccup, a second in a row a meter that began anew
-           meter_restarted = s.meter_restarted or (g.last_wh < s.meter_max_wh and (g.below > 1 or s.meter_last_wh < s.meter_max_wh)),
+           meter_restarted = s.meter_restarted or coalesce(g.last_wh < s.meter_max_wh and (g.below > 1 or s.meter_last_wh < s.meter_max_wh), false),
            energy_wh = private.energy_so_far(s.meter_start_wh, coalesce(g.last_wh, s.meter_last_wh), greatest(s.meter_max_wh, g.max_wh),
                                              s.meter_steps_wh + g.steps_wh, s.meter_restarted),
            energy = round(private.energy_so_far(s.meter_start_wh, coalesce(g.last_wh, s.meter_last_wh), greatest(s.meter_max_wh, g.max_wh),
