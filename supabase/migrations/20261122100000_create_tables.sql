@@ -319,7 +319,7 @@ create table public.charging_sessions (
   start_time timestamptz,
   stop_time timestamptz,
   energy numeric(14, 3) not null default 0,
-  amount numeric(14, 2) not null default 0,
+  amount numeric not null default 0,
   currency text not null default 'KGS' check (currency ~ '^[A-Z]{3}$'),
   limit_type public.limit_type not null generated always as (
     case when limit_energy_kwh is not null and limit_amount is not null then 'both'::public.limit_type

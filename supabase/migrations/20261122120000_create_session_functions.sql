@@ -3,9 +3,14 @@
 create or replace function private.to_number(p_value jsonb) returns numeric
 language plpgsql immutable set search_path = ''  -- its plan is kept between calls, which that of a language sql function is not
 as $$
+declare
+  v_text text := p_value #>> '{}';
 begin
-  if p_value #>> '{}' ~ '^\s*[+-]?\d{1,20}(\.\d{0,20})?([eE][+-]?\d)?\s*$' then
-    return (p_value #>> '{}')::numeric;
+  -- Plain decimals, which is what stations send, without the regular expression: it costs 20 times as much.
+  if length(v_text) <= 20 and translate(v_text, '0123456789', '') in ('', '.', '-') and pg_catalog.pg_input_is_valid(v_text, 'numeric') then
+    return v_text::numeric;
+  elsif v_text ~ '^\s*[+-]?\d{1,20}(\.\d{0,20})?([eE][+-]?\d)?\s*$' then
+    return v_text::numeric;
   end if;
   return null;
 end $$;
@@ -28,6 +33,11 @@ create or replace function private.to_time(p_value text, p_time_zone text) retur
 language plpgsql stable set search_path = ''
 as $$
 begin
+  -- The usual form without the regular expressions: they cost several times as much.
+  if length(p_value) between 20 and 30 and translate(p_value, '0123456789', '') in ('--T::Z', '--T::.Z') and substr(p_value, 5, 1) = '-'
+     and pg_catalog.pg_input_is_valid(p_value, 'timestamptz') then
+    return p_value::timestamptz;
+  end if;
   return case
     when p_value !~ '^\s*\d{4}-\d{1,2}-\d{1,2}[Tt ]\d{1,2}:\d{2}(:\d{2}([.,]\d{1,12})?)?\s*([Zz]|[+-]\d{2}(:?\d{2})?)?\s*$' then null
     when p_value ~ '([Zz]|:\d{2}([.,]\d+)?\s*[+-]\d{2}(:?\d{2})?)\s*$' then
