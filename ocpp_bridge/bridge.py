@@ -98,7 +98,7 @@ class Bridge:
         await self.server.start()
         await self._supabase.start()
         self._tasks = [
-            asyncio.create_task(self._guard(self.lease.run(), "lease"), name="lease"),
+            asyncio.create_task(self._guard(self._lease(), "lease"), name="lease"),
             asyncio.create_task(self._guard(self._realtime(), "realtime"), name="realtime"),
         ]
         self._claims = asyncio.create_task(self._guard(self._claim(), "claims"), name="claims")
@@ -137,6 +137,10 @@ class Bridge:
                 await work
         except TimeoutError:
             log.warning("Shutdown does not wait any longer", extra={"for": what})
+
+    async def _lease(self) -> None:
+        await self._supabase.wait_signed_in()
+        await self.lease.run()
 
     async def _claim(self) -> None:
         await self._supabase.wait_signed_in()
