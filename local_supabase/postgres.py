@@ -237,6 +237,8 @@ class Postgres:
         shutil.rmtree(self.folder, ignore_errors=True)
         if home != self.folder:
             shutil.rmtree(home, ignore_errors=True)
+            with contextlib.suppress(OSError):  # other stacks' data is there
+                SHARED_HOME.rmdir()
 
     # ------------------------------------------------------------------------------------------- databases
     def bootstrap(self) -> bool:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,8 @@ class LocalSupabase:
         return self._ports
 
     def _service(self, name: str) -> Service:
+        if name == "postgres" and self._shared_cluster is not None:
+            return self._shared_cluster.service
         return Service(name, self.folder / "run" / f"{name}.json", self.folder / "log" / f"{name}.log")
 
     @property
@@ -407,9 +409,9 @@ class LocalSupabase:
             project=project or self.project,
             tools_folder=self._tools_folder,
             database=name,
-            _cluster=replace(self.postgres),
+            db_port=self.ports.database,
+            _cluster=self.postgres,
         )
-        stack._db_port = self.ports.database
         try:
             stack.up(migrate=False)
             yield stack

@@ -49,6 +49,7 @@ def test_a_fresh_stack_serves_its_own_database(fresh_stack: LocalSupabase) -> No
         connection.execute("create table notes (id int)")
         connection.execute("insert into notes values (7)")
         connection.execute("grant select on notes to service_role")
+    assert [row.state for row in fresh_stack.status()] == ["running"] * 3
     fresh_stack.restart("postgrest")  # it reads the schema at its start
     answer = httpx.get(f"{fresh_stack.url}/rest/v1/notes", headers={"apikey": fresh_stack.service_role_key})
     assert answer.json() == [{"id": 7}]

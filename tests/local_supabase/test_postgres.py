@@ -30,10 +30,20 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSupabase]:
         stack.reset()
 
 
+@pytest.fixture(scope="module")
+def bare(cluster: LocalSupabase) -> Iterator[str]:
+    """Name of a database as the bootstrap makes it, without migrations."""
+    cluster.postgres.create_database("bare")
+    with cluster.postgres.connect("bare") as connection:
+        cluster.postgres.bootstrap_database(connection)
+    yield "bare"
+    cluster.postgres.drop_database("bare")
+
+
 @pytest.fixture
-def plain(cluster: LocalSupabase) -> Iterator[psycopg.Connection[Any]]:
-    """As postgres in the database as the bootstrap made it, in a transaction that is rolled back."""
-    with cluster.postgres.connect("postgres", "postgres") as connection, connection.transaction(force_rollback=True):
+def plain(cluster: LocalSupabase, bare: str) -> Iterator[psycopg.Connection[Any]]:
+    """As postgres in that database, in a transaction that is rolled back."""
+    with cluster.postgres.connect(bare, "postgres") as connection, connection.transaction(force_rollback=True):
         yield connection
 
 
