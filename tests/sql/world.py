@@ -145,20 +145,31 @@ class World:
             **fields,
         }
 
-    def call(self, action: str, payload: Json, station: str = STATION, received: float | datetime = 0, **f: object) -> Row:
+    def call(
+        self, action: str, payload: Json, station: str = STATION, received: float | datetime = 0, **f: object
+    ) -> Row:
         return self.event(
-            "call", station, received, **{"message_id": uuid4().hex, "violations": [], **f}, action=action, payload=payload
+            "call",
+            station,
+            received,
+            **{"message_id": uuid4().hex, "violations": [], **f},
+            action=action,
+            payload=payload,
         )
 
     def connect(self, station: str = STATION, bridge: str = BRIDGE_ID, received: float = -60, **fields: object) -> Row:
         connection_id = str(uuid4())
-        event = self.event("connect", station, received, bridge_id=bridge, protocol="ocpp1.6", offered=["ocpp1.6"], **fields)
+        event = self.event(
+            "connect", station, received, bridge_id=bridge, protocol="ocpp1.6", offered=["ocpp1.6"], **fields
+        )
         (reply,) = self.ingest(event | {"connection_id": connection_id})
         if reply["connect"] == "accepted":
             self.connections[station] = connection_id
         return reply
 
-    def send(self, action: str, payload: Json, station: str = STATION, received: float | datetime = 0, **f: object) -> Row:
+    def send(
+        self, action: str, payload: Json, station: str = STATION, received: float | datetime = 0, **f: object
+    ) -> Row:
         """One CALL; returns the payload of the CALLRESULT."""
         (reply,) = self.ingest(self.call(action, payload, station, received, **f))
         assert "result" in reply, reply
@@ -166,8 +177,14 @@ class World:
         return result
 
     def start(
-        self, at: float = -60, tag: object = CARD, meter: object = 1000, connector: object = 1, station: str = STATION,
-        received: float | datetime | None = None, **more: object,
+        self,
+        at: float = -60,
+        tag: object = CARD,
+        meter: object = 1000,
+        connector: object = 1,
+        station: str = STATION,
+        received: float | datetime | None = None,
+        **more: object,
     ) -> Row:
         """StartTransaction, heard when it happens unless `received` says otherwise; timestamp=… replaces the time."""
         payload = {"connectorId": connector, "idTag": tag, "meterStart": meter, "timestamp": iso(self.at(at)), **more}
@@ -178,22 +195,33 @@ class World:
         return int(self.start(*args, **kwargs)["transactionId"])
 
     def meter(
-        self, at: float, *samples: object, transaction: object = None, connector: object = 1, station: str = STATION,
-        received: float | datetime | None = None, timestamp: object = None,
+        self,
+        at: float,
+        *samples: object,
+        transaction: object = None,
+        connector: object = 1,
+        station: str = STATION,
+        received: float | datetime | None = None,
+        timestamp: object = None,
     ) -> None:
         """MeterValues with one MeterValue; a plain number is the register in Wh."""
         values = [sample if isinstance(sample, dict) else sampled(sample) for sample in samples]
         payload: Row = {
             "connectorId": connector,
-            "meterValue": [{"timestamp": timestamp or iso(self.at(at)), "sampledValue": values}],
+            "meterValue": [{"timestamp": iso(self.at(at)) if timestamp is None else timestamp, "sampledValue": values}],
         }
         if transaction is not None:
             payload["transactionId"] = transaction
         assert self.send("MeterValues", payload, station, at if received is None else received) == {}
 
     def stop(
-        self, transaction: object, meter: object, at: float = 0, station: str = STATION,
-        received: float | datetime | None = None, **more: object,
+        self,
+        transaction: object,
+        meter: object,
+        at: float = 0,
+        station: str = STATION,
+        received: float | datetime | None = None,
+        **more: object,
     ) -> Row:
         payload = {"transactionId": transaction, "meterStop": meter, "timestamp": iso(self.at(at)), **more}
         return self.send("StopTransaction", payload, station, at if received is None else received)
@@ -217,9 +245,13 @@ class World:
         commands: list[Row] = self.rpc("service_role", "claim_commands", bridge_id=bridge)
         return commands
 
-    def answer(self, command_id: object, outcome: str, station: str = STATION, received: float = 0, **fields: object) -> Row:
+    def answer(
+        self, command_id: object, outcome: str, station: str = STATION, received: float = 0, **fields: object
+    ) -> Row:
         """The station's answer to a command; payload=… or error=…."""
-        (reply,) = self.ingest(self.event("answer", station, received, command_id=str(command_id), outcome=outcome, **fields))
+        (reply,) = self.ingest(
+            self.event("answer", station, received, command_id=str(command_id), outcome=outcome, **fields)
+        )
         return reply
 
     def command(self, command_id: object) -> Row:
