@@ -160,6 +160,13 @@ begin
 end $$;
 comment on function private.assert_registered is 'OCPP 1.6 §4.2: nothing is sent to a rejected station, no remote start or stop to a pending one. 409 OCPND.';
 
+create or replace function private.is_abandoned(p_session public.charging_sessions, p_connector public.connectors) returns boolean
+language sql immutable set search_path = ''
+as $$
+  select p_session.status = 'started' and p_connector.status in ('Available', 'Preparing') and p_connector.updated_at > p_session.updated_at
+$$;
+comment on function private.is_abandoned is 'Whether the connector has been reported free since the session was last heard of: its StopTransaction is late or lost.';
+
 create or replace function public.start_charge(station_id text, connector_id int default null, limit_energy_kwh numeric default null,
   limit_amount numeric default null) returns public.charging_sessions
 language plpgsql volatile set search_path = ''
@@ -194,6 +201,7 @@ begin
     -- Pressed twice: the connector chosen then. Else where the car is plugged in, else the first that is free.
     select c.* into v_connector from public.connectors as c
       left join public.charging_sessions as s on s.station_id = c.station_id and s.connector_id = c.number and s.status in ('pending', 'started')
+       and not private.is_abandoned(s, c)
      where c.station_id = v_station.id
        and (s.id is null and coalesce(c.status, 'Available') in ('Preparing', 'Available', 'Finishing')
             or s.status = 'pending' and s.user_id is not distinct from auth.uid())
@@ -220,6 +228,7 @@ begin
 
   select * into v_session from public.charging_sessions as s
    where s.station_id = v_station.id and s.connector_id = v_connector.number and s.status in ('pending', 'started')
+     and not private.is_abandoned(s, v_connector)
    order by s.created_at desc limit 1;
   if found then
     if v_session.status = 'pending' and v_session.user_id is not distinct from auth.uid()
