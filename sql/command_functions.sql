@@ -74,7 +74,7 @@ begin
     if not p_payload ? v_key then
       perform private.fail(400, 'OCPAY', format('%s needs "%s"', p_action, v_key), 'OCPP 1.6 §6 lists the fields of each command.');
     end if;
-    if (case when jsonb_typeof(v_kind) = 'array' then not v_kind @> (p_payload -> v_key)
+    if (case when jsonb_typeof(v_kind) = 'array' then jsonb_typeof(p_payload -> v_key) <> 'string' or not v_kind ? (p_payload ->> v_key)
             when v_kind = '"integer"' then jsonb_typeof(p_payload -> v_key) <> 'number' or private.to_integer(p_payload -> v_key) is null
                                            or (v_key = 'connectorId' and private.to_integer(p_payload -> v_key) < 0)
             else jsonb_typeof(p_payload -> v_key) <> 'string' or p_payload ->> v_key = '' and v_key <> 'value' end) then

@@ -8,7 +8,7 @@ begin
   raise sqlstate 'PGRST' using
     message = json_build_object('code', p_code, 'message', p_message, 'details', null, 'hint', p_hint)::text,
     detail = json_build_object('status', p_status, 'headers', json_build_object())::text,
-    hint = p_hint;
+    hint = coalesce(p_hint, '');  -- an option must not be null
 end $$;
 comment on function private.fail is 'Ends the request with HTTP status p_status and body {code, message, details, hint}; codes are listed in docs/error_codes.md.';
 grant execute on function private.fail to anon, authenticated, service_role;

@@ -126,6 +126,7 @@ class World:
             seen = [
                 {"station_id": station, "connection_id": connection_id, "last_message_at": self.now.isoformat()}
                 for station, connection_id in self.connections.items()
+                if bridge == BRIDGE_ID
             ]
         row: Row = self.rpc("service_role", "bridge_heartbeat", bridge_id=bridge, settings=settings, seen=list(seen))
         return row
