@@ -5,9 +5,9 @@
 FROM python:3.12-slim AS build
 WORKDIR /src
 # Dependencies first: they change less often than the code.
+COPY requirements.txt ./
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir -r requirements.txt
 COPY pyproject.toml README.md ./
-RUN python -m venv /venv && /venv/bin/python -c "import tomllib; print('\n'.join(tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies']))" > /requirements.txt \
- && /venv/bin/pip install --no-cache-dir -r /requirements.txt
 COPY ocpp_bridge ocpp_bridge
 COPY local_supabase local_supabase
 RUN /venv/bin/pip install --no-cache-dir --no-deps .
