@@ -5,8 +5,10 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+import httpx
+
 from local_supabase import env_file
-from supabase import AsyncClient, AuthApiError, acreate_client
+from supabase import AsyncClient, AsyncClientOptions, AuthApiError, acreate_client
 
 # prefix of the keys in .local/env -> e-mail (the seed knows them), role
 USERS = {
@@ -24,13 +26,16 @@ async def ensure_users(env_path: Path) -> dict[str, str]:
     Passwords are minted once and kept in the file. A user whose password no longer fits gets a new one.
     """
     env = env_file.read(env_path)
-    admin = await acreate_client(env["SUPABASE_URL"], env["SUPABASE_SERVICE_ROLE_KEY"])
-    for prefix, (email, role) in USERS.items():
-        password = env.get(f"{prefix}_PASSWORD") or secrets.token_urlsafe(18)
-        if not await _signs_in(env, email, password):
-            user_id = await _set_password(admin, email, password)
-            await admin.table("users").update({"role": role}).eq("id", user_id).execute()
-        env |= {f"{prefix}_EMAIL": email, f"{prefix}_PASSWORD": password}
+    async with httpx.AsyncClient() as http:
+        options = AsyncClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
+        admin = await acreate_client(env["SUPABASE_URL"], env["SUPABASE_SERVICE_ROLE_KEY"], options)
+        anon = await acreate_client(env["SUPABASE_URL"], env["SUPABASE_ANON_KEY"], options)
+        for prefix, (email, role) in USERS.items():
+            password = env.get(f"{prefix}_PASSWORD") or secrets.token_urlsafe(18)
+            if not await _signs_in(anon, email, password):
+                user_id = await _set_password(admin, email, password)
+                await admin.table("users").update({"role": role}).eq("id", user_id).execute()
+            env |= {f"{prefix}_EMAIL": email, f"{prefix}_PASSWORD": password}
     env_file.update(env_path, {key: env[key] for prefix in USERS for key in (f"{prefix}_EMAIL", f"{prefix}_PASSWORD")})
     return env
 
@@ -42,8 +47,7 @@ async def sign_in(env: dict[str, str], prefix: str) -> AsyncClient:
     return client
 
 
-async def _signs_in(env: dict[str, str], email: str, password: str) -> bool:
-    client = await acreate_client(env["SUPABASE_URL"], env["SUPABASE_ANON_KEY"])
+async def _signs_in(client: AsyncClient, email: str, password: str) -> bool:
     try:
         await client.auth.sign_in_with_password({"email": email, "password": password})
     except AuthApiError:
