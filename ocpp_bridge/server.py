@@ -321,12 +321,14 @@ class Server:
         connection.on_failed = self._handshake_failed
         return outcome
 
-    def _policy(self, row: Any) -> Policy:
+    @staticmethod
+    def _policy(row: Any) -> Policy:
         station = row if isinstance(row, dict) else {}
         return Policy(
             strict=bool(station.get("strict")),
-            ping_interval_s=_seconds(station.get("ping_interval_s", self._settings.ping_interval)),
-            ping_timeout_s=_seconds(station.get("ping_timeout_s", self._settings.ping_timeout)),
+            # Null means never. 20 s keeps stations that drop a socket which is silent for 30 s (field notes 5).
+            ping_interval_s=_seconds(station.get("ping_interval_s", 20)),
+            ping_timeout_s=_seconds(station.get("ping_timeout_s", 20)),
             allow_no_subprotocol=bool(station.get("allow_no_subprotocol", True)),
             booted=bool(station.get("booted")),
         )

@@ -13,10 +13,9 @@ from postgrest.exceptions import APIError
 from realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimeChannelOptions, RealtimeSubscribeStates
 from realtime._async.push import AsyncPush  # the package exports no way to send a heartbeat whose reply can be seen
 from realtime.types import RealtimeAcknowledgementStatus
+from supabase import AsyncClient, AsyncClientOptions
 from supabase_auth.errors import AuthApiError, AuthError
 from supabase_auth.types import Session
-
-from supabase import AsyncClient, AsyncClientOptions
 
 from .errors import RealtimeUnavailable, SupabaseError, SupabaseRejected, SupabaseUnavailable
 from .events import Event, Reply

@@ -1,0 +1,119 @@
+"""Requests to Supabase: what failures mean. Wrong answers are easier to have from respx than from the real thing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import respx
+
+from ocpp_bridge.errors import SupabaseError, SupabaseRejected, SupabaseUnavailable
+from ocpp_bridge.supabase_client import SupabaseClient
+from tests.unit.conftest import make_settings
+
+URL = "http://supabase.test"
+INGEST = f"{URL}/rest/v1/rpc/ocpp_ingest"
+EVENT = {"kind": "call", "station_id": "A"}
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[SupabaseClient]:
+    client = SupabaseClient(make_settings(supabase_url=URL, rpc_timeout=0.5))
+    await client.start()
+    yield client
+    await client.close()
+
+
+@respx.mock
+async def test_events_go_out_as_they_are_and_replies_come_back_aligned(client: SupabaseClient) -> None:
+    route = respx.post(INGEST).respond(json=[{"ok": True}])
+    assert await client.ingest([EVENT]) == [{"ok": True}]
+    request = route.calls.last.request
+    assert request.content == b'{"events":[{"kind":"call","station_id":"A"}]}'
+    assert request.headers["apikey"] == "unused"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (503, {"code": "PGRST002", "message": "no schema cache"}, SupabaseUnavailable),
+        (401, {"code": "PGRST301", "message": "JWT expired"}, SupabaseUnavailable),
+        (500, {"code": "40P01", "message": "deadlock detected"}, SupabaseUnavailable),
+        (500, {"code": "57014", "message": "statement timeout"}, SupabaseUnavailable),
+        (502, "<html>bad gateway</html>", SupabaseUnavailable),
+        (401, {"message": "Invalid API key"}, SupabaseUnavailable),
+        (429, "slow down", SupabaseUnavailable),
+        (403, {"code": "OCBRG", "message": "only a bridge may call this"}, SupabaseRejected),
+        (400, {"code": "22P05", "message": "unsupported Unicode escape sequence"}, SupabaseError),
+        (404, {"code": "PGRST202", "message": "no function"}, SupabaseError),
+        (413, "too large", SupabaseError),
+        (200, [], SupabaseError),
+        (200, {"not": "a list"}, SupabaseError),
+        (200, [1], SupabaseError),
+    ],
+)
+@respx.mock
+async def test_each_failure_has_its_meaning(
+    client: SupabaseClient, status: int, body: Any, error: type[Exception]
+) -> None:
+    content = {"text": body} if isinstance(body, str) else {"json": body}
+    respx.post(INGEST).respond(status, **content)
+    with pytest.raises(error):
+        await client.ingest([EVENT])
+
+
+@respx.mock
+@pytest.mark.parametrize("failure", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), httpx.ReadError("cut")])
+async def test_a_broken_line_may_be_repeated(client: SupabaseClient, failure: Exception) -> None:
+    respx.post(INGEST).mock(side_effect=failure)
+    with pytest.raises(SupabaseUnavailable, match="ocpp_ingest"):
+        await client.ingest([EVENT])
+
+
+async def test_nothing_is_sent_before_the_sign_in() -> None:
+    settings = make_settings(bridge_email="a@b.c", bridge_password="p", supabase_anon_key="anon")
+    client = SupabaseClient(settings)
+    with pytest.raises(SupabaseUnavailable, match="not signed in"):
+        await client.ingest([EVENT])
+    await client.close()
+
+
+def session(token: str, expires_in: int) -> dict[str, Any]:
+    user = {
+        "id": "0a000000-0000-4000-8000-00000000000a",
+        "aud": "authenticated",
+        "app_metadata": {},
+        "user_metadata": {},
+        "created_at": "2025-01-01T00:00:00Z",
+    }
+    return {
+        "access_token": token,
+        "refresh_token": f"refresh-{token}",
+        "token_type": "bearer",
+        "expires_in": expires_in,
+        "user": user,
+    }
+
+
+@respx.mock
+async def test_a_refused_token_is_replaced_by_signing_in_again() -> None:
+    respx.post(f"{URL}/auth/v1/token", params={"grant_type": "password"}).mock(
+        side_effect=[httpx.Response(200, json=session(name, 3600)) for name in ("first", "second")]
+    )
+    respx.post(INGEST, headers={"Authorization": "Bearer first"}).respond(401, json={"code": "PGRST301"})
+    respx.post(INGEST, headers={"Authorization": "Bearer second"}).respond(json=[{"ok": True}])
+    settings = make_settings(supabase_url=URL, bridge_email="a@b.c", bridge_password="p", supabase_anon_key="anon")
+    client = SupabaseClient(settings)
+    tokens: asyncio.Queue[str] = asyncio.Queue()
+    client.on_token = tokens.put_nowait
+    await client.start()
+    async with asyncio.timeout(10):
+        assert await tokens.get() == "first"
+        with pytest.raises(SupabaseUnavailable):
+            await client.ingest([EVENT])
+        assert await tokens.get() == "second"
+        assert await client.ingest([EVENT]) == [{"ok": True}]
+    await client.close()
