@@ -153,7 +153,7 @@ class SupabaseClient:
                     await self._pause_after_failure(exc, failures)
                     continue
                 log.error(
-                    "Supabase refuses BRIDGE_EMAIL and BRIDGE_PASSWORD; check them and the user's role",
+                    "Supabase refuses the sign-in; check SUPABASE_ANON_KEY, BRIDGE_EMAIL and BRIDGE_PASSWORD",
                     extra={"error": str(exc)},
                 )
                 await asyncio.sleep(_REFUSED_PAUSE_S)
