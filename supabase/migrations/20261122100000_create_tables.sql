@@ -156,6 +156,7 @@ comment on table public.tariff_rules is 'One price. Of the rules of a plan that 
 comment on column public.tariff_rules.connector_type is 'ALL, or the connector type it is for, as in connectors.type.';
 comment on column public.tariff_rules.power_range_min is 'kW, inclusive: the power of the connector.';
 comment on column public.tariff_rules.power_range_max is 'kW, inclusive.';
+comment on column public.tariff_rules.currency is 'ISO 4217, of price.';
 comment on column public.tariff_rules.price is 'Per kWh, per minute, or per session, as tariff_type says; parking_fee is per minute of parking.';
 comment on column public.tariff_rules.time_start is 'Local time of the location, inclusive. With time_start > time_end the window wraps midnight.';
 comment on column public.tariff_rules.time_end is 'Local time, exclusive. Equal to time_start, or 00:00 to 24:00: the whole day.';
@@ -372,6 +373,7 @@ comment on column public.charging_sessions.id_tag is 'As in RemoteStartTransacti
 comment on column public.charging_sessions.start_time is 'When the station began, by its clock if that is plausible, else when we heard of it.';
 comment on column public.charging_sessions.energy is 'kWh so far; billed kWh once stopped.';
 comment on column public.charging_sessions.amount is 'Cost so far; the bill once stopped. In currency.';
+comment on column public.charging_sessions.currency is 'ISO 4217, of amount and limit_amount.';
 comment on column public.charging_sessions.limit_energy_kwh is 'Stop at this energy, kWh.';
 comment on column public.charging_sessions.limit_amount is 'Stop at this cost, in currency.';
 comment on column public.charging_sessions.meter_start_wh is 'Register of the station at the start, Wh.';
@@ -426,6 +428,7 @@ create table public.transaction_orphans (
   unique (station_id, action, payload_digest)
 );
 comment on table public.transaction_orphans is 'StopTransactions that fitted no session. Confirmed to the station and kept; resolved when the StartTransaction arrives late.';
+comment on column public.transaction_orphans.reported_transaction_id is 'transactionId as reported; null when that was no number.';
 create index transaction_orphans_session_id_idx on public.transaction_orphans (session_id);
 create index transaction_orphans_open_idx on public.transaction_orphans (station_id) where resolved_at is null;
 

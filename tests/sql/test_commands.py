@@ -65,7 +65,7 @@ def test_each_action_is_queued_and_claimed_as_it_was_sent(world: World, action: 
         (action, {k: v for k, v in payload.items() if k != key})
         for action, payload in VALID.items() for key in payload if (action, key) != ("RemoteStartTransaction", "connectorId")
     ] + [
-        ("Reset", {"type": "Warm"}), ("Reset", {"type": None}), ("Reset", {"type": ["Hard", "Soft"]}), ("Reset", []), ("Reset", "Soft"),
+        ("Reset", {"type": "Warm"}), ("Reset", {"type": None}), ("Reset", {"type": ["Hard", "Soft"]}), ("Reset", []), ("Reset", ["Soft"]),
         ("RemoteStartTransaction", {"idTag": ""}), ("RemoteStartTransaction", {"idTag": "X" * 21}),
         ("RemoteStartTransaction", {"idTag": 5}), ("RemoteStartTransaction", {"idTag": "X", "connectorId": 0}),
         ("RemoteStartTransaction", {"idTag": "X", "connectorId": "one"}),
