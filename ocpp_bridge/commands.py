@@ -189,7 +189,13 @@ class Commands:
 
     async def _store(self, station_id: str, connection_id: str, command_id: str, answer: Answer) -> None:
         event = events.answer(
-            station_id, connection_id, command_id, answer.outcome, payload=answer.payload, error=answer.error
+            station_id,
+            connection_id,
+            command_id,
+            answer.outcome,
+            received_at=answer.received_at,
+            payload=answer.payload,
+            error=answer.error,
         )
         try:
             reply = await self._ingest.deliver(event)

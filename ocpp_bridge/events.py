@@ -69,6 +69,7 @@ def answer(
     command_id: str,
     outcome: str,
     *,
+    received_at: str,
     payload: dict[str, Any] | None = None,
     error: dict[str, Any] | None = None,
 ) -> Event:
@@ -77,7 +78,7 @@ def answer(
         "kind": "answer",
         "station_id": station_id,
         "connection_id": connection_id,
-        "received_at": now(),
+        "received_at": received_at,
         "command_id": command_id,
         "outcome": outcome,
     }

@@ -12,7 +12,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
@@ -60,11 +60,15 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a call: outcome is result (payload set), error (error set) or timeout."""
+    """What became of a call: outcome is result (payload set), error (error set) or timeout.
+
+    received_at is the frame's, for what the station does next may be received before the answer is stored.
+    """
 
     outcome: str
     payload: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    received_at: str = field(default_factory=events.now)
 
 
 def refused(code: str, description: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
