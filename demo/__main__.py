@@ -11,11 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+from supabase import AuthError, PostgrestAPIError
+
 from local_supabase import LocalSupabase, env_file
 from local_supabase.errors import LocalSupabaseError
 from local_supabase.stack import API_PORT, DB_PORT, PROJECT
 from ocpp_bridge.simulator import Car, SimulatedStation
-from supabase import AuthError, PostgrestAPIError
 
 from .charge import STATION, charge, receipt_lines
 from .processes import OCPP_PORT, BridgeProcess, DemoError, RunNote

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any, cast
 
 from realtime import RealtimeChannelOptions
+from supabase import AsyncClient
 
 from ocpp_bridge.simulator import SimulatedStation
-from supabase import AsyncClient
 
 from .processes import DemoError
 

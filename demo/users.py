@@ -6,9 +6,9 @@ import secrets
 from pathlib import Path
 
 import httpx
+from supabase import AsyncClient, AsyncClientOptions, AuthApiError, acreate_client
 
 from local_supabase import env_file
-from supabase import AsyncClient, AsyncClientOptions, AuthApiError, acreate_client
 
 # prefix of the keys in .local/env -> e-mail (the seed knows them), role
 USERS = {

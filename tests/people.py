@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import httpx
 from realtime import RealtimeChannelOptions
-
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 Row = dict[str, Any]

@@ -11,10 +11,10 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+from supabase import AsyncClient
 
 from demo.users import ensure_users
 from local_supabase import LocalSupabase
-from supabase import AsyncClient
 from tests.bridges import BridgeProcess
 from tests.people import signed_in
 

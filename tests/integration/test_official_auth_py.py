@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import httpx
 import jwt
 import pytest
+from supabase import AuthApiError, Client, ClientOptions, create_client
 from supabase_auth.errors import AuthWeakPasswordError
 from supabase_auth.types import User
 
-from supabase import AuthApiError, Client, ClientOptions, create_client
 from tests.support import Api
 
 

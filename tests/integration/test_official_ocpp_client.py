@@ -36,10 +36,10 @@ from ocpp.v16.enums import (
     TriggerMessageStatus,
     UnlockStatus,
 )
+from supabase import AsyncClient
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from supabase import AsyncClient
 from tests.fakes.charger import energy_sample, iso
 from tests.integration.conftest import As, System
 from tests.people import row, rpc

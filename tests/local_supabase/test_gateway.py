@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from supabase import acreate_client
 
 from local_supabase import LocalSupabase, mint
-from supabase import acreate_client
 
 SCHEMA = """
 create table public.notes (id int primary key, text text, owner uuid default auth.uid());

@@ -13,9 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 from realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimeSubscribeStates
+from supabase import AsyncClient, acreate_client
 
 from local_supabase import LocalSupabase
-from supabase import AsyncClient, acreate_client
 
 USER = "11111111-1111-1111-1111-111111111111"
 PATIENCE_S = 30
