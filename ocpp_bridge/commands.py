@@ -21,14 +21,15 @@ from .station import Answer, Station, refused
 log = logging.getLogger(__name__)
 
 _MAX_CLAIM = 100
+_RELEASE_S = 60.0  # for the end of a connection to reach the database, also through an outage
 _REALTIME_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class ClaimsCommands(Protocol):
     """What the commands need of Supabase."""
 
-    async def claim_commands(self, bridge_id: str, max_commands: int) -> list[dict[str, Any]]:
-        """Commands for this bridge's stations."""
+    async def claim_commands(self, bridge_id: str, max_commands: int, holding: list[str]) -> list[dict[str, Any]]:
+        """Commands for this bridge's stations, besides those it holds."""
 
 
 class JoinsTopic(Protocol):
@@ -79,6 +80,7 @@ class Commands:
         self._new_token = asyncio.Event()
         self._token = ""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held: set[str] = set()  # claimed, and their end is not stored yet
         self._stopped = False
         self.joined = False
 
@@ -104,7 +106,7 @@ class Commands:
             if self._stopped:
                 return
             try:
-                claimed = await self._supabase.claim_commands(self._settings.bridge_id, _MAX_CLAIM)
+                claimed = await self._supabase.claim_commands(self._settings.bridge_id, _MAX_CLAIM, sorted(self._held))
             except BridgeError as exc:
                 if not failing:
                     level = logging.WARNING if isinstance(exc, SupabaseUnavailable) else logging.ERROR
@@ -115,6 +117,7 @@ class Commands:
             if failing:
                 failing = False
                 log.info("Commands are claimed again")
+            self._held.update(str(command.get("command_id")) for command in claimed)  # before the next claim names them
             for command in claimed:
                 self._start(self._carry_out(command))
             if len(claimed) >= _MAX_CLAIM:
@@ -185,7 +188,10 @@ class Commands:
                 "error": (answer.error or {}).get("code"),
             },
         )
-        await self._store(station_id, connection_id, command_id, answer)
+        try:
+            await self._store(station_id, connection_id, command_id, answer)
+        finally:
+            self._held.discard(command_id)
 
     async def _store(self, station_id: str, connection_id: str, command_id: str, answer: Answer) -> None:
         event = events.answer(

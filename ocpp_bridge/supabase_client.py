@@ -108,9 +108,13 @@ class SupabaseClient:
             raise SupabaseError("bridge_heartbeat gave no object")
         return reply
 
-    async def claim_commands(self, bridge_id: str, max_commands: int) -> list[dict[str, Any]]:
-        """Commands for this bridge's stations, at most one per station, marked as sent already."""
-        commands = await self._rpc("claim_commands", bridge_id=bridge_id, max_commands=max_commands)
+    async def claim_commands(self, bridge_id: str, max_commands: int, holding: list[str]) -> list[dict[str, Any]]:
+        """Commands for this bridge's stations, at most one per station, marked as sent already.
+
+        `holding` names those claimed before whose end is not stored yet; any other that was handed out to this bridge
+        got lost on the way, and is handed out again.
+        """
+        commands = await self._rpc("claim_commands", bridge_id=bridge_id, max_commands=max_commands, holding=holding)
         if not isinstance(commands, list) or not all(isinstance(command, dict) for command in commands):
             raise SupabaseError("claim_commands gave no list of objects")
         return commands

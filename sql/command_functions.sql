@@ -304,7 +304,7 @@ comment on function public.stop_charge is 'Stops a session of the signed-in user
   'A repeat does no harm. 404 OCSES, 403 OCPRM.';
 
 -- For the bridge -----------------------------------------------------------------------------------
-create or replace function public.claim_commands(bridge_id text, max_commands int default 100) returns jsonb
+create or replace function public.claim_commands(bridge_id text, max_commands int default 100, holding uuid[] default null) returns jsonb
 language plpgsql volatile set search_path = ''
 security definer  -- the bridge holds no grant on the tables
 as $$
@@ -312,6 +312,11 @@ declare
   v_claimed jsonb;
 begin
   perform private.assert_bridge();
+  -- Handed out to this bridge, which does not know of them: the answer to that claim was lost, so nothing was sent.
+  update public.commands as c set status = 'queued', connection_id = null
+    from private.station_connections as n
+   where holding is not null and n.bridge_id = claim_commands.bridge_id and n.disconnected_at is null
+     and c.station_id = n.station_id and c.connection_id = n.connection_id and c.status = 'sent' and not c.id = any (holding);
   with next as (
     select distinct on (c.station_id) c.id, n.connection_id
       from private.station_connections as n
@@ -334,7 +339,8 @@ begin
            'payload', coalesce((select k.payload from private.command_secrets as k where k.command_id = s.id), s.payload), 'timeout_s', s.timeout_s, 'expires_at', s.expires_at)), '[]') into v_claimed from sent as s;
   return v_claimed;
 end $$;
-comment on function public.claim_commands is 'For bridges: the next command of each station that the bridge holds and that has none unanswered; marked sent in the same transaction.';
+comment on function public.claim_commands is 'For bridges: the next command of each station that the bridge holds and that has none unanswered; marked sent in the same transaction. '
+  'holding: the claimed commands whose answers are not stored yet; others that this bridge was given are queued again.';
 
 create or replace function private.may_repeat(p_action text) returns boolean
 language sql immutable set search_path = ''
@@ -370,11 +376,8 @@ begin
   if not found or v_command.answered_at is not null then
     return jsonb_build_object('ok', true, 'more', false);
   end if;
-  if v_outcome = 'failed' and not exists (select from private.station_connections as n
-      where n.station_id = v_command.station_id and n.connection_id = v_command.connection_id and n.disconnected_at is null)
-      and v_command.status = 'sent' and v_command.expires_at > now() then
-    update public.commands set status = 'queued', connection_id = null where id = v_command.id;  -- it never left
-    return jsonb_build_object('ok', true, 'more', true);
+  if v_outcome in ('timeout', 'failed') and v_command.status <> 'sent' then
+    return jsonb_build_object('ok', true, 'more', false);  -- its connection broke first: release_commands() has decided
   end if;
 
   v_error := nullif(concat_ws(': ', p_event #>> '{error,code}', nullif(p_event #>> '{error,description}', '')), '');
@@ -387,7 +390,7 @@ begin
          error = case v_outcome when 'result' then null when 'timeout' then format('no answer within %s s', timeout_s) else coalesce(v_error, 'failed') end,
          late = v_outcome <> 'timeout' and status = 'timed_out',
          answered_at = case when v_outcome in ('result', 'error') then v_received_at end
-   where id = v_command.id and (v_outcome <> 'timeout' or status = 'sent');
+   where id = v_command.id;
   if v_outcome = 'result' then
     perform private.after_answer(v_command, v_status, p_event -> 'payload', v_received_at);
   elsif v_command.action = 'RemoteStartTransaction' and v_outcome <> 'timeout' then

@@ -35,6 +35,7 @@ declare
   v_id text := p_event ->> 'station_id';
   v_bridge private.bridges;
   v_former private.station_connections;
+  v_reply jsonb;
 begin
   select * into v_station from public.stations where lower(id) = lower(v_id);
   select * into v_bridge from private.bridges where id = p_event ->> 'bridge_id';
@@ -53,6 +54,14 @@ begin
     return '{"connect": "unauthorized"}';
   end if;
 
+  v_reply := jsonb_build_object('connect', 'accepted', 'station_id', v_station.id, 'station', jsonb_build_object(
+    'strict', v_station."strict",  -- quoted, because strict is a word of PL/pgSQL
+    'ping_interval_s', v_station.ping_interval_s, 'ping_timeout_s', v_station.ping_timeout_s,
+    'allow_no_subprotocol', v_station.allow_no_subprotocol, 'booted', false));
+  if p_event ->> 'protocol' is null and not v_station.allow_no_subprotocol then
+    return v_reply;  -- the bridge ends this handshake with a close; a connection that stands is left alone
+  end if;
+
   select * into v_former from private.station_connections where station_id = v_station.id for update;
   insert into private.station_connections as c (station_id, connection_id, bridge_id, protocol, remote_address, user_agent, connected_at, last_message_at)
   values (v_station.id, (p_event ->> 'connection_id')::uuid, p_event ->> 'bridge_id', p_event ->> 'protocol', p_event ->> 'remote_address',
@@ -68,10 +77,7 @@ begin
   end if;
   perform private.release_commands(v_station.id, (p_event ->> 'connection_id')::uuid);
   delete from public.station_inbox where lower(station_id) = lower(v_station.id);
-  return jsonb_build_object('connect', 'accepted', 'station_id', v_station.id, 'station', jsonb_build_object(
-    'strict', v_station."strict",  -- quoted, because strict is a word of PL/pgSQL
-    'ping_interval_s', v_station.ping_interval_s, 'ping_timeout_s', v_station.ping_timeout_s,
-    'allow_no_subprotocol', v_station.allow_no_subprotocol, 'booted', false));
+  return v_reply;
 end $$;
 comment on function private.connect_station is 'A handshake: whether the station may connect, and under which spelling of its id. The newest connection takes the place of the former.';
 
@@ -80,7 +86,7 @@ language plpgsql volatile set search_path = ''
 as $$
 begin
   update private.station_connections
-     set disconnected_at = (p_event ->> 'received_at')::timestamptz, disconnect_code = private.to_integer(p_event -> 'code')
+     set disconnected_at = (p_event ->> 'received_at')::timestamptz, disconnect_code = coalesce(private.to_integer(p_event -> 'code'), 1006)
    where station_id = p_event ->> 'station_id' and connection_id = (p_event ->> 'connection_id')::uuid and disconnected_at is null;
   if found then
     perform private.release_commands(p_event ->> 'station_id', null);

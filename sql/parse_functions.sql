@@ -56,12 +56,22 @@ $$;
 comment on function private.ocpp_time is 'A time as stations read it: seconds, and Z rather than an offset.';
 
 create or replace function private.is_plausible(p_reported_at timestamptz, p_received_at timestamptz) returns boolean
-language sql immutable set search_path = ''
+language plpgsql immutable set search_path = ''
 as $$
+begin
   -- Messages may be queued for long (OCPP 1.6 §3.7), but none comes from the future or from before the product.
-  select coalesce(p_reported_at between '2020-01-01T00:00:00Z' and p_received_at + interval '5 minutes', false)
-$$;
+  return coalesce(p_reported_at between '2020-01-01T00:00:00Z' and p_received_at + interval '5 minutes', false);
+end $$;
 comment on function private.is_plausible is 'Whether a station''s clock can be believed.';
+
+create or replace function private.clock_offset(p_reported_at timestamptz, p_received_at timestamptz) returns interval
+language plpgsql immutable set search_path = ''
+as $$
+begin
+  return case when not private.is_plausible(p_reported_at, p_received_at) and p_reported_at between '1900-01-01T00:00:00Z' and '2200-01-01T00:00:00Z'
+              then p_received_at - p_reported_at else '0' end;
+end $$;
+comment on function private.clock_offset is 'What to add to the times of a station whose clock is wrong; 0 for one that can be believed, and for one that talks of other ages.';
 
 create or replace function private.occurred_at(p_reported_at timestamptz, p_received_at timestamptz, p_start_time timestamptz, p_clock_offset interval)
 returns timestamptz

@@ -180,7 +180,7 @@ begin
     update public.charging_sessions
        set status = 'started', connector_id = coalesce(v_connector, connector_id), stop_reason = null, start_time = v_start, reported_start = p_payload ->> 'timestamp',
            start_key = v_key, meter_start_wh = v_meter, meter_max_wh = v_meter, error = null, expires_at = null,
-           flags = flags || v_flags, clock_offset = case when v_plausible then '0' else coalesce(p_received_at - v_reported, '0') end,
+           flags = flags || v_flags, clock_offset = private.clock_offset(v_reported, p_received_at),
            reservation_id = private.to_integer(p_payload -> 'reservationId'), tariff = v_tariff,
            amount = (v_price ->> 'cost')::numeric, currency = v_price ->> 'currency', priced_energy_wh = 0
      where id = v_session.id
@@ -194,7 +194,7 @@ begin
     values (p_station.id, v_connector, v_owner.user_id,
         coalesce(v_owner.client_id, (select u.client_id from public.users as u where u.id = v_owner.user_id)),
         v_tag, 'started', v_start, p_payload ->> 'timestamp', v_key, v_meter, v_meter, v_flags,
-        case when v_plausible then '0' else coalesce(p_received_at - v_reported, '0') end,
+        private.clock_offset(v_reported, p_received_at),
         private.to_integer(p_payload -> 'reservationId'), v_tariff, (v_price ->> 'cost')::numeric, v_price ->> 'currency', 0)
     returning * into v_session;
   end if;

@@ -56,12 +56,22 @@ $$;
 comment on function private.ocpp_time is 'A time as stations read it: seconds, and Z rather than an offset.';
 
 create or replace function private.is_plausible(p_reported_at timestamptz, p_received_at timestamptz) returns boolean
-language sql immutable set search_path = ''
+language plpgsql immutable set search_path = ''
 as $$
+begin
   -- Messages may be queued for long (OCPP 1.6 §3.7), but none comes from the future or from before the product.
-  select coalesce(p_reported_at between '2020-01-01T00:00:00Z' and p_received_at + interval '5 minutes', false)
-$$;
+  return coalesce(p_reported_at between '2020-01-01T00:00:00Z' and p_received_at + interval '5 minutes', false);
+end $$;
 comment on function private.is_plausible is 'Whether a station''s clock can be believed.';
+
+create or replace function private.clock_offset(p_reported_at timestamptz, p_received_at timestamptz) returns interval
+language plpgsql immutable set search_path = ''
+as $$
+begin
+  return case when not private.is_plausible(p_reported_at, p_received_at) and p_reported_at between '1900-01-01T00:00:00Z' and '2200-01-01T00:00:00Z'
+              then p_received_at - p_reported_at else '0' end;
+end $$;
+comment on function private.clock_offset is 'What to add to the times of a station whose clock is wrong; 0 for one that can be believed, and for one that talks of other ages.';
 
 create or replace function private.occurred_at(p_reported_at timestamptz, p_received_at timestamptz, p_start_time timestamptz, p_clock_offset interval)
 returns timestamptz
@@ -292,7 +302,7 @@ begin
     update public.charging_sessions
        set status = 'started', connector_id = coalesce(v_connector, connector_id), stop_reason = null, start_time = v_start, reported_start = p_payload ->> 'timestamp',
            start_key = v_key, meter_start_wh = v_meter, meter_max_wh = v_meter, error = null, expires_at = null,
-           flags = flags || v_flags, clock_offset = case when v_plausible then '0' else coalesce(p_received_at - v_reported, '0') end,
+           flags = flags || v_flags, clock_offset = private.clock_offset(v_reported, p_received_at),
            reservation_id = private.to_integer(p_payload -> 'reservationId'), tariff = v_tariff,
            amount = (v_price ->> 'cost')::numeric, currency = v_price ->> 'currency', priced_energy_wh = 0
      where id = v_session.id
@@ -306,7 +316,7 @@ begin
     values (p_station.id, v_connector, v_owner.user_id,
         coalesce(v_owner.client_id, (select u.client_id from public.users as u where u.id = v_owner.user_id)),
         v_tag, 'started', v_start, p_payload ->> 'timestamp', v_key, v_meter, v_meter, v_flags,
-        case when v_plausible then '0' else coalesce(p_received_at - v_reported, '0') end,
+        private.clock_offset(v_reported, p_received_at),
         private.to_integer(p_payload -> 'reservationId'), v_tariff, (v_price ->> 'cost')::numeric, v_price ->> 'currency', 0)
     returning * into v_session;
   end if;

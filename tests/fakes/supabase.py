@@ -107,7 +107,7 @@ class FakeSupabase:
         await self._notify()
         return {"lease_expires_at": "2030-01-01T00:00:00Z", "close": closing}
 
-    async def claim_commands(self, bridge_id: str, max_commands: int) -> list[dict[str, Any]]:
+    async def claim_commands(self, bridge_id: str, max_commands: int, holding: list[str]) -> list[dict[str, Any]]:
         if self.unavailable:
             raise SupabaseUnavailable("down")
         claimed, self.commands = self.commands, []
