@@ -77,7 +77,7 @@ as $$
     when 'station' then exists (
       select from public.stations as s
        where s.id = substr(p_topic, 9) and (s.status <> 'inactive' or s.id = any ((select private.operated_station_ids())::text[])))
-    when 'bridge' then coalesce(private.user_role() = 'bridge', false)
+    when 'bridge' then p_topic like 'bridge:_%' and coalesce(private.user_role() = 'bridge', false)
     else false
   end and (auth.role() = 'service_role' or private.user_role() is not null)
 $$;

@@ -1,0 +1,72 @@
+"""Who may join which private topic: the policy on realtime.messages, asked as the Realtime server asks it."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.rls.rows import ACTORS
+from tests.sql.world import DRIVER, World
+from tests.support import acting_as
+
+STATION_RUNNERS = {"operator", "admin", "superadmin"}
+SIGNED_IN = set(ACTORS) - {"anon", "service_role", "stranger"}
+TOPICS = {
+    "session:{session}": {"driver"} | STATION_RUNNERS,
+    "command:{command}": {"driver"} | STATION_RUNNERS,
+    "station:ST-1": SIGNED_IN,
+    "station:SPARE-own": STATION_RUNNERS,
+    "bridge:bridge-a": {"bridge"},
+    "session:{nobody}": set(), "session:": set(), "session:rubbish": set(), "session:{session}:more": set(),
+    "command:{nobody}": set(), "station:NO-SUCH": set(), "station:": set(), "bridge": set(), "": set(), "other:{session}": set(),
+}  # fmt: skip
+
+
+def joined(world: World, actor: str, topic: str) -> bool:
+    """As the server: with realtime.topic set, does a probe row come back under the token's role?"""
+    world.sql("select realtime.send('{}', 'probe', %s, true)", topic)
+    with acting_as(world.db, ACTORS[actor]):
+        world.sql("select set_config('realtime.topic', %s, true)", topic)
+        return bool(world.sql("select 1 from realtime.messages where topic = %s and extension = 'broadcast' limit 1", topic))
+
+
+@pytest.mark.parametrize("actor", ACTORS)
+@pytest.mark.parametrize("topic", TOPICS)
+def test_joining(world: World, topic: str, actor: str) -> None:
+    names = {
+        "session": world.one("select id from charging_sessions where station_id = 'ST-1'"),
+        "command": world.one("select id from commands where station_id = 'ST-1'"),
+        "nobody": uuid4(),
+    }
+    expected = actor == "service_role" or actor in TOPICS[topic]  # the service role is above policies
+    assert joined(world, actor, topic.format(**names)) == expected
+
+
+@pytest.mark.parametrize("actor", set(ACTORS) - {"service_role"})
+def test_nobody_sends_to_private_topics(world: World, actor: str) -> None:
+    session = world.one("select id from charging_sessions where station_id = 'ST-1'")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(world.db, ACTORS[actor]):
+        world.sql("select set_config('realtime.topic', %s, true)", f"session:{session}")
+        world.sql(
+            "insert into realtime.messages (topic, extension, event, payload, private) values (%s, 'broadcast', 'x', '{}', true)",
+            f"session:{session}",
+        )
+
+
+def test_user_who_was_shut_out_joins_nothing(world: World) -> None:
+    session = world.one("select id from charging_sessions where user_id = %s", DRIVER)
+    assert joined(world, "driver", f"session:{session}")
+    world.sql("update users set is_active = false where id = %s", DRIVER)
+    assert not joined(world, "driver", f"session:{session}")
+    assert not joined(world, "driver", "station:ST-1")
+
+
+def test_joining_does_not_read_the_whole_table(world: World) -> None:
+    """may_join() runs for each join and each token refresh of each subscriber."""
+    (body,) = world.sql("select prosrc from pg_proc where proname = 'may_join'")[0].values()
+    world.sql("set local enable_seqscan = off")
+    plan = world.sql("explain " + body.replace("p_topic", "current_setting('realtime.topic')"))
+    assert "Index" in str(plan)
+    assert "Seq Scan" not in str(plan)
