@@ -60,7 +60,7 @@ language plpgsql immutable set search_path = ''
 as $$
 begin
   -- Messages may be queued for long (OCPP 1.6 §3.7), but none comes from the future or from before the product.
-  return coalesce(p_reported_at between '2020-01-01T00:00:00Z' and p_received_at + interval '5 minutes', false);
+  return coalesce(p_reported_at between '2020-01-01T00:00:00Z'::timestamptz and p_received_at + interval '5 minutes', false);
 end $$;
 comment on function private.is_plausible is 'Whether a station''s clock can be believed.';
 
@@ -86,7 +86,10 @@ begin
       return p_received_at;
     end if;
   end if;
-  return case when private.is_plausible(p_reported_at, p_received_at) then p_reported_at else p_received_at end;
+  if private.is_plausible(p_reported_at, p_received_at) then
+    return p_reported_at;
+  end if;
+  return p_received_at;
 end $$;
 comment on function private.occurred_at is 'When that happened which a station reports about a session: by its clock, corrected where it was wrong when the session began, '
   'else when we heard of it.';

@@ -5,15 +5,36 @@ from __future__ import annotations
 from uuid import UUID
 
 from tests.sql.world import (
-    ADMIN, BRIDGE, COMPANY, DRIVER, LOCATION, OPERATOR, OTHER_COMPANY, OTHER_DRIVER, OTHER_LOCATION, OTHER_OPERATOR,
-    OTHER_PLAN, OTHER_STATION, PLAN, STATION, SUPERADMIN, World,
-)  # fmt: skip
+    ADMIN,
+    BRIDGE,
+    COMPANY,
+    DRIVER,
+    LOCATION,
+    OPERATOR,
+    OTHER_COMPANY,
+    OTHER_DRIVER,
+    OTHER_LOCATION,
+    OTHER_OPERATOR,
+    OTHER_PLAN,
+    OTHER_STATION,
+    PLAN,
+    STATION,
+    SUPERADMIN,
+    World,
+)
 
 ACTORS: dict[str, str | UUID] = {
-    "anon": "anon", "driver": DRIVER, "other_driver": OTHER_DRIVER, "operator": OPERATOR, "other_operator": OTHER_OPERATOR,
-    "admin": ADMIN, "superadmin": SUPERADMIN, "bridge": BRIDGE, "service_role": "service_role",
+    "anon": "anon",
+    "driver": DRIVER,
+    "other_driver": OTHER_DRIVER,
+    "operator": OPERATOR,
+    "other_operator": OTHER_OPERATOR,
+    "admin": ADMIN,
+    "superadmin": SUPERADMIN,
+    "bridge": BRIDGE,
+    "service_role": "service_role",
     "stranger": UUID("a0000000-0000-4000-8000-0000000000ff"),  # a token whose user is gone
-}  # fmt: skip
+}
 COMPANIES = {
     "own": {"company": COMPANY, "location": LOCATION, "plan": PLAN, "station": STATION},
     "other": {"company": OTHER_COMPANY, "location": OTHER_LOCATION, "plan": OTHER_PLAN, "station": OTHER_STATION},
@@ -27,18 +48,28 @@ def fill(world: World) -> None:
         spare, station = SPARE[which], company["station"]
         world.sql("insert into locations (id, client_id, name) values (%s, %s, 'Spare')", spare, company["company"])
         world.sql(
-            "insert into stations (id, location_id, status) values (%s, %s, 'inactive')", f"SPARE-{which}", company["location"]
+            "insert into stations (id, location_id, status) values (%s, %s, 'inactive')",
+            f"SPARE-{which}",
+            company["location"],
         )
         world.sql("insert into connectors (id, station_id, number) values (%s, %s, 9)", spare, station)
         world.sql(
-            "insert into tariff_plans (id, client_id, name, is_active) values (%s, %s, 'Spare', false)", spare, company["company"]
+            "insert into tariff_plans (id, client_id, name, is_active) values (%s, %s, 'Spare', false)",
+            spare,
+            company["company"],
         )
         world.sql(
             "insert into tariff_rules (id, tariff_plan_id, name, tariff_type, price, is_active)"
             " values (%s, %s, 'Spare', 'per_minute', 1, false)",
-            spare, company["plan"],
-        )  # fmt: skip
-        world.sql("insert into id_tags (id, id_tag, client_id) values (%s, %s, %s)", spare, f"SPARE-{which}", company["company"])
+            spare,
+            company["plan"],
+        )
+        world.sql(
+            "insert into id_tags (id, id_tag, client_id) values (%s, %s, %s)",
+            spare,
+            f"SPARE-{which}",
+            company["company"],
+        )
         world.sql("insert into maintenance (id, station_id, description) values (%s, %s, 'Spare')", spare, station)
         world.sql("insert into clients (id, name) values (%s, 'Spare')", spare)
         world.sql("insert into station_inbox (id, station_id) values (%s, %s)", spare, f"KNOCKING-{which}")

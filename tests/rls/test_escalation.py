@@ -9,9 +9,22 @@ import pytest
 
 from tests.rls.rows import ACTORS, SPARE
 from tests.sql.world import (
-    ADMIN, BRIDGE, CARD, COMPANY, DRIVER, LOCATION, OPERATOR, OTHER_COMPANY, OTHER_DRIVER, OTHER_LOCATION, OTHER_OPERATOR,
-    OTHER_PLAN, PLAN, SUPERADMIN, World,
-)  # fmt: skip
+    ADMIN,
+    BRIDGE,
+    CARD,
+    COMPANY,
+    DRIVER,
+    LOCATION,
+    OPERATOR,
+    OTHER_COMPANY,
+    OTHER_DRIVER,
+    OTHER_LOCATION,
+    OTHER_OPERATOR,
+    OTHER_PLAN,
+    PLAN,
+    SUPERADMIN,
+    World,
+)
 from tests.support import acting_as
 
 
@@ -23,16 +36,23 @@ def attempt(world: World, who: UUID | str, statement: str, *args: object) -> int
     except psycopg.errors.InsufficientPrivilege:
         return "denied"
     except psycopg.Error as error:
-        assert error.sqlstate == "PGRST", error
-        return "OCPRM" if '"OCPRM"' in str(error) else str(error)
+        return "OCPRM" if error.sqlstate == "PGRST" and '"OCPRM"' in str(error) else str(error)
 
 
 @pytest.mark.parametrize("who", [DRIVER, OPERATOR])
 @pytest.mark.parametrize(
     "change",
-    ["role = 'admin'", "role = 'superadmin'", "role = 'bridge'", "role = 'operator'", f"client_id = '{OTHER_COMPANY}'",
-     "is_active = false", "email = 'x@example.org'", f"admin_id = '{DRIVER}'"],
-)  # fmt: skip
+    [
+        "role = 'admin'",
+        "role = 'superadmin'",
+        "role = 'bridge'",
+        "role = 'operator'",
+        f"client_id = '{OTHER_COMPANY}'",
+        "is_active = false",
+        "email = 'x@example.org'",
+        f"admin_id = '{DRIVER}'",
+    ],
+)
 def test_nobody_changes_their_own_rights(world: World, who: UUID, change: str) -> None:
     if who == OPERATOR and change == "role = 'operator'":
         change = "role = 'driver'"
@@ -68,9 +88,12 @@ def test_admin_makes_admins_but_does_not_touch_superadmins(world: World) -> None
 def test_new_auth_user_is_a_driver_whatever_they_say_of_themselves(world: World) -> None:
     user = UUID("a0000000-0000-4000-8000-0000000000aa")
     world.sql(
-        "insert into auth.users (id, email, raw_user_meta_data, raw_app_meta_data) values (%s, 'new@example.org', %s, %s)",
-        user, '{"role": "admin", "full_name": "New", "client_id": "x"}', '{"role": "admin"}',
-    )  # fmt: skip
+        "insert into auth.users (id, email, raw_user_meta_data, raw_app_meta_data)"
+        " values (%s, 'new@example.org', %s, %s)",
+        user,
+        '{"role": "admin", "full_name": "New", "client_id": "x"}',
+        '{"role": "admin"}',
+    )
     row = world.one("select role, client_id, full_name, is_active from users where id = %s", user)
     assert row == {"role": "driver", "client_id": None, "full_name": "New", "is_active": True}
 
@@ -96,7 +119,10 @@ def test_changed_email_of_an_auth_user_keeps_role_and_company(world: World) -> N
         ("update tariff_plans set client_id = null", []),  # a price list for the whole service
         ("insert into tariff_plans (name, is_default) values ('All', true)", []),
         ("update tariff_rules set tariff_plan_id = %s", [OTHER_PLAN]),
-        ("insert into tariff_rules (tariff_plan_id, name, tariff_type, price) values (%s, 'x', 'per_kwh', 0)", [OTHER_PLAN]),
+        (
+            "insert into tariff_rules (tariff_plan_id, name, tariff_type, price) values (%s, 'x', 'per_kwh', 0)",
+            [OTHER_PLAN],
+        ),
         ("update connectors set station_id = 'ST-2' where number = 9", []),
         ("update maintenance set station_id = 'ST-2'", []),
         ("update id_tags set client_id = %s", [OTHER_COMPANY]),
@@ -112,7 +138,7 @@ def test_changed_email_of_an_auth_user_keeps_role_and_company(world: World) -> N
         ("delete from clients", []),
         ("truncate stations cascade", []),
     ],
-)  # fmt: skip
+)
 def test_operator_does_not_reach_beyond_their_company(world: World, statement: str, args: list[object]) -> None:
     assert attempt(world, OPERATOR, statement, *args) in ("denied", 0)
 
@@ -142,16 +168,32 @@ def test_others_company_knows_nothing_of_a_card(world: World) -> None:
 @pytest.mark.parametrize("actor", ["anon", "driver", "operator", "admin", "bridge", "service_role"])
 @pytest.mark.parametrize(
     "name",
-    ["ocpp_messages_default", "meter_values_default", "bridges", "station_connections", "station_keys", "settings", "command_secrets"],
-)  # fmt: skip
+    [
+        "ocpp_messages_default",
+        "meter_values_default",
+        "bridges",
+        "station_connections",
+        "station_keys",
+        "settings",
+        "command_secrets",
+    ],
+)
 def test_private_tables_are_nobodys(world: World, actor: str, name: str) -> None:
     assert attempt(world, ACTORS[actor], f"select from private.{name}") == "denied"
 
 
 @pytest.mark.parametrize("actor", ["anon", "driver", "operator", "admin", "bridge", "service_role"])
 def test_the_rules_themselves_cannot_be_called(world: World, actor: str) -> None:
-    for call in ("settle_session(null)", "expire_waiting()", "keep_house()", "release_commands('ST-1', null)", "take_answer('{}')",
-                 "ensure_partitions(now())", "lock_stations('{ST-1}')", "ingest_together('[]')"):  # fmt: skip
+    for call in (
+        "settle_session(null)",
+        "expire_waiting()",
+        "keep_house()",
+        "release_commands('ST-1', null)",
+        "take_answer('{}')",
+        "ensure_partitions(now())",
+        "lock_stations('{ST-1}')",
+        "ingest_together('[]')",
+    ):
         assert attempt(world, ACTORS[actor], f"select private.{call}") == "denied", call
 
 

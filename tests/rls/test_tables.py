@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (conditions and statements read better unbroken)
 """Who reads and writes which rows: every table and view of the API, every verb, every role.
 
 The expectations are written as conditions that the owner evaluates, so each test shows that the hidden rows exist.
@@ -28,10 +29,15 @@ def only(driver: str = NONE, operator: str = NONE) -> dict[str, str]:
 # What of each table an actor sees. {me}, {client} and {company} are the actor's.
 VISIBLE: dict[str, dict[str, str]] = {
     "locations": STAFF | PUBLIC,
-    "stations": STAFF | {role: ON_MAP for role in PUBLIC} | {"operator": f"{ON_MAP} or {OWN_STATION.replace('station_id', 'id', 1)}"},
+    "stations": STAFF
+    | {role: ON_MAP for role in PUBLIC}
+    | {"operator": f"{ON_MAP} or {OWN_STATION.replace('station_id', 'id', 1)}"},
     "connectors": STAFF | PUBLIC,
-    "tariff_plans": STAFF | {role: "is_active" for role in PUBLIC} | {"operator": "is_active or client_id = '{company}'"},
-    "tariff_rules": STAFF | {role: "is_active" for role in PUBLIC}
+    "tariff_plans": STAFF
+    | {role: "is_active" for role in PUBLIC}
+    | {"operator": "is_active or client_id = '{company}'"},
+    "tariff_rules": STAFF
+    | {role: "is_active" for role in PUBLIC}
     | {"operator": "is_active or tariff_plan_id in (select id from tariff_plans where client_id = '{company}')"},
     "users": only("id = '{me}'", "id = '{me}' or client_id = '{company}'") | {"bridge": "id = '{me}'"},
     "clients": only("id = '{client}'", "id = '{company}'"),
@@ -47,7 +53,7 @@ VISIBLE: dict[str, dict[str, str]] = {
     "station_inbox": only(),
     "connections": only(operator=OWN_STATION),
     "station_status": STAFF | {role: ON_MAP for role in PUBLIC} | {"operator": f"{ON_MAP} or {OWN_STATION}"},
-}  # fmt: skip
+}
 SESSION_ID = "jsonb_path_exists(connectors, '$[*].session_id ? (@ != null)')"  # differs by reader: see its own test
 
 ACTOR_OF = {"other_driver": "driver", "other_operator": "operator"}
@@ -123,15 +129,24 @@ ADMINS_WRITE = OPERATORS_WRITE | {"clients"}
 UNWRITABLE = {"connections", "station_status"}
 # A column that who may change the row may change, and the row's own condition.
 UPDATES = {
-    "locations": ("name", "id = '{spare}'"), "stations": ("model", "id = 'SPARE-{which}'"), "connectors": ("type", "id = '{spare}'"),
-    "tariff_plans": ("name", "id = '{spare}'"), "tariff_rules": ("name", "id = '{spare}'"), "id_tags": ("note", "id = '{spare}'"),
-    "maintenance": ("notes", "id = '{spare}'"), "clients": ("name", "id = '{spare}'"), "station_inbox": ("user_agent", "id = '{spare}'"),
-    "users": ("full_name", "client_id = '{company}'"), "charging_sessions": ("amount", "station_id = '{station}'"),
-    "meter_values": ("energy_wh", "station_id = '{station}'"), "commands": ("status", "station_id = '{station}'"),
+    "locations": ("name", "id = '{spare}'"),
+    "stations": ("model", "id = 'SPARE-{which}'"),
+    "connectors": ("type", "id = '{spare}'"),
+    "tariff_plans": ("name", "id = '{spare}'"),
+    "tariff_rules": ("name", "id = '{spare}'"),
+    "id_tags": ("note", "id = '{spare}'"),
+    "maintenance": ("notes", "id = '{spare}'"),
+    "clients": ("name", "id = '{spare}'"),
+    "station_inbox": ("user_agent", "id = '{spare}'"),
+    "users": ("full_name", "client_id = '{company}'"),
+    "charging_sessions": ("amount", "station_id = '{station}'"),
+    "meter_values": ("energy_wh", "station_id = '{station}'"),
+    "commands": ("status", "station_id = '{station}'"),
     "ocpp_messages": ("payload", "station_id = '{station}' and action = 'MeterValues'"),
-    "transaction_orphans": ("payload", "station_id = '{station}'"), "station_configuration": ("value", "station_id = '{station}'"),
+    "transaction_orphans": ("payload", "station_id = '{station}'"),
+    "station_configuration": ("value", "station_id = '{station}'"),
     "station_boots": ("payload", "station_id = '{station}'"),
-}  # fmt: skip
+}
 
 
 def may_write(actor: str, table: str, which: str) -> bool:
@@ -160,7 +175,8 @@ def test_every_table_is_tested_for_writing() -> None:
 @pytest.mark.parametrize("table", INSERTS)
 def test_inserting(world: World, table: str, actor: str, which: str) -> None:
     if table == "users" and actor == "service_role":
-        pytest.raises(psycopg.errors.ForeignKeyViolation, affected, world, actor, INSERTS[table])  # rows come from Auth alone
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            affected(world, actor, INSERTS[table])  # rows come from Auth alone
         return
     expected = 1 if may_write(actor, table, which) else None
     assert affected(world, actor, INSERTS[table].format(**COMPANIES[which])) == expected
@@ -173,9 +189,10 @@ def test_updating(world: World, table: str, actor: str, which: str) -> None:
     column, where = UPDATES[table]
     where = where.format(which=which, spare=SPARE[which], **COMPANIES[which])
     assert world.count(table, where) == 1
-    allowed = may_write(actor, table, which) or table == "users" and (
-        actor in ("admin", "superadmin") or actor == ("operator" if which == "own" else "other_operator")
-    )  # fmt: skip
+    allowed = may_write(actor, table, which) or (
+        table == "users"
+        and (actor in ("admin", "superadmin") or actor == ("operator" if which == "own" else "other_operator"))
+    )
     changed = affected(world, actor, f"update {table} set {column} = {column} where {where}")
     assert (changed or 0) == (1 if allowed else 0)
 
@@ -185,7 +202,7 @@ def test_updating(world: World, table: str, actor: str, which: str) -> None:
 @pytest.mark.parametrize("table", UPDATES)
 def test_deleting(world: World, table: str, actor: str, which: str) -> None:
     where = UPDATES[table][1].format(which=which, spare=SPARE[which], **COMPANIES[which])
-    allowed = may_write(actor, table, which) or table == "station_inbox" and actor in ("admin", "superadmin")
+    allowed = may_write(actor, table, which) or (table == "station_inbox" and actor in ("admin", "superadmin"))
     if table == "charging_sessions" and allowed:
         world.sql("delete from transaction_orphans")
     assert (affected(world, actor, f"delete from {table} where {where}") or 0) == (1 if allowed else 0)
@@ -194,9 +211,9 @@ def test_deleting(world: World, table: str, actor: str, which: str) -> None:
 @pytest.mark.parametrize("actor", ACTORS)
 @pytest.mark.parametrize("view", sorted(UNWRITABLE))
 def test_views_are_for_reading(world: World, view: str, actor: str) -> None:
-    with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState)):
-        with acting_as(world.db, ACTORS[actor]):
-            world.db.execute(f"delete from {view}")  # type: ignore[arg-type]
+    refusals = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState)
+    with pytest.raises(refusals), acting_as(world.db, ACTORS[actor]):
+        world.db.execute(f"delete from {view}")  # type: ignore[arg-type]
 
 
 STATION_COLUMNS = (
@@ -206,9 +223,10 @@ STATION_COLUMNS = (
 )
 ALL_COLUMNS = {"locations", "tariff_plans", "tariff_rules", "id_tags", "maintenance", "clients"}
 UPDATABLE = {
-    "stations": STATION_COLUMNS, "connectors": "station_id number type power",
+    "stations": STATION_COLUMNS,
+    "connectors": "station_id number type power",
     "users": "email full_name phone role client_id admin_id is_active",
-}  # fmt: skip
+}
 INSERTABLE = {"stations": STATION_COLUMNS, "connectors": "id station_id number type power"}
 
 
@@ -220,16 +238,31 @@ def test_columns_that_nobody_signed_in_may_write(world: World, privilege: str, l
         "select c.relname, a.attname from pg_class as c join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0"
         " where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v') and not a.attisdropped"
         " and c.relname <> all (%s) and has_column_privilege('authenticated', c.oid, a.attnum, %s)",
-        sorted(ALL_COLUMNS), privilege,
-    ):  # fmt: skip
+        sorted(ALL_COLUMNS),
+        privilege,
+    ):
         writable.setdefault(row["relname"], set()).add(row["attname"])
     assert writable == {table: set(columns.split()) for table, columns in listed.items()}
-    assert not world.one("select bool_or(has_any_column_privilege('anon', oid, %s)) from pg_class"
-                         " where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v')", privilege)  # fmt: skip
+    assert not world.one(
+        "select bool_or(has_any_column_privilege('anon', oid, %s)) from pg_class"
+        " where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v')",
+        privilege,
+    )
 
 
-@pytest.mark.parametrize(("actor", "sees"), [("anon", False), ("driver", True), ("other_driver", False), ("operator", True),
-                                            ("other_operator", False), ("admin", True), ("service_role", True), ("bridge", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("actor", "sees"),
+    [
+        ("anon", False),
+        ("driver", True),
+        ("other_driver", False),
+        ("operator", True),
+        ("other_operator", False),
+        ("admin", True),
+        ("service_role", True),
+        ("bridge", False),
+    ],
+)
 def test_session_at_a_connector_is_shown_to_who_may_see_it(world: World, actor: str, sees: bool) -> None:
     query = f"select online, {SESSION_ID} as session from station_status where station_id = 'ST-1'"
     assert world.one(query)["session"] is True
@@ -244,6 +277,8 @@ def any_row(world: World, query: str) -> Any:
 
 def test_map_and_prices_are_public(world: World) -> None:
     with acting_as(world.db, "anon"):
-        station = any_row(world, "select s.id, l.latitude from stations as s join locations as l on l.id = s.location_id")
+        station = any_row(
+            world, "select s.id, l.latitude from stations as s join locations as l on l.id = s.location_id"
+        )
         assert station["id"]
         assert world.one("select calculate_cost('ST-1', 25.5) ->> 'cost'") == "382.5"

@@ -1,4 +1,4 @@
-"""Commands: their life, the charge that a person starts and stops, and what the bridge claims (field notes 6, 13, 20)."""
+"""Commands: their life, the charge that a person starts and stops, what the bridge claims (field notes 6, 13, 20)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,19 @@ import psycopg
 import pytest
 
 from tests.sql.world import (
-    ACCOUNT, ADMIN, BRIDGE, BRIDGE_ID, DRIVER, OPERATOR, OTHER_DRIVER, OTHER_OPERATOR, OTHER_STATION, STATION, World, iso,
-)  # fmt: skip
+    ACCOUNT,
+    ADMIN,
+    BRIDGE,
+    BRIDGE_ID,
+    DRIVER,
+    OPERATOR,
+    OTHER_DRIVER,
+    OTHER_OPERATOR,
+    OTHER_STATION,
+    STATION,
+    World,
+    iso,
+)
 
 Json = Any
 VALID: dict[str, Json] = {
@@ -35,10 +46,14 @@ def refused(code: str) -> AbstractContextManager[Any]:
     return pytest.raises(psycopg.ProgrammingError, match=pattern)
 
 
-def send(world: World, action: str = "ClearCache", payload: Json = None, who: UUID | str = OPERATOR, **args: object) -> Json:
+def send(
+    world: World, action: str = "ClearCache", payload: Json = None, who: UUID | str = OPERATOR, **args: object
+) -> Json:
     return world.rpc(
-        who, "send_command", **{"station_id": STATION, "action": action, "payload": VALID[action] if payload is None else payload, **args}
-    )  # fmt: skip
+        who,
+        "send_command",
+        **{"station_id": STATION, "action": action, "payload": VALID[action] if payload is None else payload, **args},
+    )
 
 
 def claim_one(world: World) -> Json:
@@ -47,6 +62,7 @@ def claim_one(world: World) -> Json:
 
 
 # --- send_command ------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("action", VALID)
 def test_each_action_is_queued_and_claimed_as_it_was_sent(world: World, action: str) -> None:
@@ -63,18 +79,31 @@ def test_each_action_is_queued_and_claimed_as_it_was_sent(world: World, action: 
     ("action", "payload"),
     [
         (action, {k: v for k, v in payload.items() if k != key})
-        for action, payload in VALID.items() for key in payload if (action, key) != ("RemoteStartTransaction", "connectorId")
-    ] + [
-        ("Reset", {"type": "Warm"}), ("Reset", {"type": None}), ("Reset", {"type": ["Hard", "Soft"]}), ("Reset", []), ("Reset", ["Soft"]),
-        ("RemoteStartTransaction", {"idTag": ""}), ("RemoteStartTransaction", {"idTag": "X" * 21}),
-        ("RemoteStartTransaction", {"idTag": 5}), ("RemoteStartTransaction", {"idTag": "X", "connectorId": 0}),
+        for action, payload in VALID.items()
+        for key in payload
+        if (action, key) != ("RemoteStartTransaction", "connectorId")
+    ]
+    + [
+        ("Reset", {"type": "Warm"}),
+        ("Reset", {"type": None}),
+        ("Reset", {"type": ["Hard", "Soft"]}),
+        ("Reset", []),
+        ("Reset", ["Soft"]),
+        ("RemoteStartTransaction", {"idTag": ""}),
+        ("RemoteStartTransaction", {"idTag": "X" * 21}),
+        ("RemoteStartTransaction", {"idTag": 5}),
+        ("RemoteStartTransaction", {"idTag": "X", "connectorId": 0}),
         ("RemoteStartTransaction", {"idTag": "X", "connectorId": "one"}),
-        ("RemoteStopTransaction", {"transactionId": "7"}), ("RemoteStopTransaction", {"transactionId": 1.5}),
-        ("UnlockConnector", {"connectorId": 0}), ("ChangeAvailability", {"connectorId": -1, "type": "Operative"}),
-        ("TriggerMessage", {"requestedMessage": "Everything"}), ("ChangeConfiguration", {"key": "", "value": "x"}),
-        ("ChangeConfiguration", {"key": "K", "value": 5}), ("DataTransfer", {"vendorId": ""}),
+        ("RemoteStopTransaction", {"transactionId": "7"}),
+        ("RemoteStopTransaction", {"transactionId": 1.5}),
+        ("UnlockConnector", {"connectorId": 0}),
+        ("ChangeAvailability", {"connectorId": -1, "type": "Operative"}),
+        ("TriggerMessage", {"requestedMessage": "Everything"}),
+        ("ChangeConfiguration", {"key": "", "value": "x"}),
+        ("ChangeConfiguration", {"key": "K", "value": 5}),
+        ("DataTransfer", {"vendorId": ""}),
     ],
-)  # fmt: skip
+)
 def test_payload_that_no_station_could_take_is_refused(world: World, action: str, payload: Json) -> None:
     with refused("OCPAY"):
         send(world, action, payload)
@@ -96,10 +125,13 @@ def test_expiry_out_of_range_is_refused(world: World, expires_in: str | None) ->
 @pytest.mark.parametrize(
     ("who", "station", "code"),
     [
-        (OTHER_OPERATOR, STATION, "OCPRM"), (DRIVER, STATION, "OCPRM"), (BRIDGE, STATION, "OCPRM"), (OPERATOR, "NO-SUCH", "OCSTA"),
+        (OTHER_OPERATOR, STATION, "OCPRM"),
+        (DRIVER, STATION, "OCPRM"),
+        (BRIDGE, STATION, "OCPRM"),
+        (OPERATOR, "NO-SUCH", "OCSTA"),
         (str(uuid4()), STATION, "OCPRM"),
     ],
-)  # fmt: skip
+)
 def test_only_who_runs_the_station_commands_it(world: World, who: UUID, station: str, code: str) -> None:
     with refused(code):
         send(world, who=who, station_id=station)
@@ -114,11 +146,16 @@ def test_operator_admin_and_service_role_command_stations_in_any_spelling(world:
 @pytest.mark.parametrize(
     ("registration", "action", "allowed"),
     [
-        ("Rejected", "ClearCache", False), ("Pending", "RemoteStartTransaction", False), ("Pending", "RemoteStopTransaction", False),
-        ("Pending", "ChangeConfiguration", True), ("Accepted", "RemoteStartTransaction", True),
+        ("Rejected", "ClearCache", False),
+        ("Pending", "RemoteStartTransaction", False),
+        ("Pending", "RemoteStopTransaction", False),
+        ("Pending", "ChangeConfiguration", True),
+        ("Accepted", "RemoteStartTransaction", True),
     ],
-)  # fmt: skip
-def test_station_that_is_not_accepted_is_left_in_peace(world: World, registration: str, action: str, allowed: bool) -> None:
+)
+def test_station_that_is_not_accepted_is_left_in_peace(
+    world: World, registration: str, action: str, allowed: bool
+) -> None:
     """OCPP 1.6 §4.2."""
     world.sql("update stations set registration_status = %s::registration_status", registration)
     if allowed:
@@ -129,6 +166,7 @@ def test_station_that_is_not_accepted_is_left_in_peace(world: World, registratio
 
 
 # --- what the bridge claims ---------------------------------------------------------------------------
+
 
 def test_one_command_of_a_station_at_a_time_in_the_order_of_their_making(world: World) -> None:
     ids = []
@@ -163,8 +201,12 @@ def test_bridge_claims_for_its_own_stations_only(world: World) -> None:
     assert len(world.claim("bridge-b")) == 1
 
 
-@pytest.mark.parametrize(("connected", "booted", "claims"), [(-5 / 60, False, 0), (-11 / 60, False, 1), (-5 / 60, True, 1)])
-def test_station_is_spoken_to_after_its_boot_or_ten_seconds(world: World, connected: float, booted: bool, claims: int) -> None:
+@pytest.mark.parametrize(
+    ("connected", "booted", "claims"), [(-5 / 60, False, 0), (-11 / 60, False, 1), (-5 / 60, True, 1)]
+)
+def test_station_is_spoken_to_after_its_boot_or_ten_seconds(
+    world: World, connected: float, booted: bool, claims: int
+) -> None:
     """Field notes 6: some break when spoken to before their BootNotification, others never send one."""
     world.connect(received=connected)
     if booted:
@@ -203,6 +245,7 @@ def test_expired_command_is_not_claimed_and_says_so(world: World) -> None:
 
 # --- answers -----------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize(
     ("outcome", "fields", "status", "error"),
     [
@@ -214,11 +257,16 @@ def test_expired_command_is_not_claimed_and_says_so(world: World) -> None:
         ("result", {"payload": {"status": "Rejected"}}, "rejected", None),
         ("result", {"payload": {"status": "NotSupported"}}, "rejected", None),
         ("result", {"payload": {"status": "UnlockFailed"}}, "rejected", None),
-        ("error", {"error": {"code": "NotImplemented", "description": "no", "details": {}}}, "failed", "NotImplemented: no"),
+        (
+            "error",
+            {"error": {"code": "NotImplemented", "description": "no", "details": {}}},
+            "failed",
+            "NotImplemented: no",
+        ),
         ("failed", {"error": {"code": "InternalError", "description": "", "details": {}}}, "failed", "InternalError"),
         ("timeout", {}, "timed_out", "no answer within 30 s"),
     ],
-)  # fmt: skip
+)
 def test_answer_decides_the_status(world: World, outcome: str, fields: Json, status: str, error: str | None) -> None:
     row = send(world, "UnlockConnector")
     claim_one(world)
@@ -303,12 +351,32 @@ def test_command_that_expired_while_its_connection_was_lost_is_not_sent_again(wo
     assert world.command(row["id"])["status"] == "timed_out"
 
 
-def test_command_that_could_not_be_written_on_a_lost_connection_is_queued_again(world: World) -> None:
-    row = send(world, "Reset")
+@pytest.mark.parametrize("outcome", ["timeout", "failed"])
+def test_end_of_a_call_whose_connection_broke_before_does_not_undo_what_was_decided(world: World, outcome: str) -> None:
+    row = send(world)
     claim_one(world)
-    world.sql("update private.station_connections set disconnected_at = now()")
-    assert world.answer(row["id"], "failed")["more"] is True
+    world.connect()
+    world.answer(row["id"], outcome)
     assert world.command(row["id"])["status"] == "queued"
+
+
+@pytest.mark.parametrize("action", ["Reset", "ClearCache"])
+def test_command_whose_claim_was_answered_into_the_void_is_handed_out_again(world: World, action: str) -> None:
+    row = send(world, action)
+    claim_one(world)
+    claim = {"bridge_id": BRIDGE_ID, "max_commands": 100}
+    assert world.rpc("service_role", "claim_commands", **claim) == []  # says nothing of what it holds
+    assert world.rpc("service_role", "claim_commands", **claim, holding=f"{{{row['id']}}}") == []
+    (command,) = world.rpc("service_role", "claim_commands", **claim, holding="{}")
+    assert command["command_id"] == row["id"]
+    assert world.command(row["id"])["attempts"] == 2
+
+
+def test_what_another_bridge_holds_is_not_handed_out_again(world: World) -> None:
+    send(world)
+    claim_one(world)
+    assert world.rpc("service_role", "claim_commands", bridge_id="bridge-b", holding="{}") == []
+    assert world.one("select status from commands") == "sent"
 
 
 def test_answer_over_the_old_connection_after_the_command_was_queued_again_settles_it(world: World) -> None:
@@ -321,6 +389,7 @@ def test_answer_over_the_old_connection_after_the_command_was_queued_again_settl
 
 
 # --- effects -----------------------------------------------------------------------------------------
+
 
 def test_reset_has_its_effect_with_the_boot(world: World) -> None:
     row = send(world, "Reset")
@@ -345,13 +414,21 @@ def test_configuration_is_kept_as_the_station_reports_it(world: World) -> None:
     row = send(world, "GetConfiguration")
     claim_one(world)
     keys = [
-        {"key": "HeartbeatInterval", "readonly": False, "value": "300"}, {"key": "NumberOfConnectors", "readonly": True, "value": "2"},
-        {"key": "AuthorizationKey", "readonly": False, "value": "0123456789"}, {"key": "Long", "readonly": False, "value": "x" * 5000},
-        {"key": "HeartbeatInterval", "readonly": False, "value": "300"}, {}, "rubbish",
-    ]  # fmt: skip
+        {"key": "HeartbeatInterval", "readonly": False, "value": "300"},
+        {"key": "NumberOfConnectors", "readonly": True, "value": "2"},
+        {"key": "AuthorizationKey", "readonly": False, "value": "0123456789"},
+        {"key": "Long", "readonly": False, "value": "x" * 5000},
+        {"key": "HeartbeatInterval", "readonly": False, "value": "300"},
+        {},
+        "rubbish",
+    ]
     assert "error" not in world.answer(row["id"], "result", payload={"configurationKey": keys, "unknownKey": ["X"]})
     rows = world.sql("select key, value, readonly from station_configuration order by key")
-    assert [(r["key"], r["readonly"]) for r in rows] == [("HeartbeatInterval", False), ("Long", False), ("NumberOfConnectors", True)]
+    assert [(r["key"], r["readonly"]) for r in rows] == [
+        ("HeartbeatInterval", False),
+        ("Long", False),
+        ("NumberOfConnectors", True),
+    ]
     change = send(world, "ChangeConfiguration", {"key": "HeartbeatInterval", "value": "60"})
     claim_one(world)
     world.answer(change["id"], "result", payload={"status": "RebootRequired"})
@@ -376,7 +453,8 @@ def test_secret_reaches_the_station_and_nobody_else(world: World, end: str) -> N
         world.answer(row["id"], end, **({"payload": {"status": "Accepted"}} if end == "result" else {}))
     everything = world.sql(
         "select to_jsonb(c)::text as t from commands as c union all select to_jsonb(m)::text from ocpp_messages as m"
-        " union all select to_jsonb(k)::text from station_configuration as k union all select payload::text from realtime.messages"
+        " union all select to_jsonb(k)::text from station_configuration as k"
+        " union all select payload::text from realtime.messages"
         " union all select payload::text from private.command_secrets"
     )
     assert secret not in json.dumps(everything)
@@ -385,25 +463,36 @@ def test_secret_reaches_the_station_and_nobody_else(world: World, end: str) -> N
 def test_secrets_in_a_configuration_are_redacted(world: World) -> None:
     row = send(world, "GetConfiguration")
     claim_one(world)
-    world.answer(row["id"], "result", payload={"configurationKey": [{"key": "authorizationKey", "value": "s3cr3t", "readonly": False}]})
+    world.answer(
+        row["id"],
+        "result",
+        payload={"configurationKey": [{"key": "authorizationKey", "value": "s3cr3t", "readonly": False}]},
+    )
     assert world.command(row["id"])["result"]["configurationKey"][0]["value"] == "(redacted)"
     assert "s3cr3t" not in json.dumps(world.sql("select to_jsonb(m)::text as t from ocpp_messages as m"))
 
 
 # --- Realtime ----------------------------------------------------------------------------------------
 
+
 def test_bridge_that_holds_the_station_is_woken(world: World) -> None:
     row = send(world)
     (wake,) = world.topics("bridge:")
     assert (wake["topic"], wake["event"], wake["private"]) == (f"bridge:{BRIDGE_ID}", "command", True)
-    assert {k: wake["payload"][k] for k in ("command_id", "station_id")} == {"command_id": row["id"], "station_id": STATION}
+    assert {k: wake["payload"][k] for k in ("command_id", "station_id")} == {
+        "command_id": row["id"],
+        "station_id": STATION,
+    }
 
 
 def test_bridge_is_woken_again_when_a_command_is_queued_again(world: World) -> None:
     send(world)
     claim_one(world)
     world.connect(bridge="bridge-b")
-    assert [m["topic"] for m in world.topics("bridge:") if m["event"] == "command"] == [f"bridge:{BRIDGE_ID}", "bridge:bridge-b"]
+    assert [m["topic"] for m in world.topics("bridge:") if m["event"] == "command"] == [
+        f"bridge:{BRIDGE_ID}",
+        "bridge:bridge-b",
+    ]
 
 
 def test_former_bridge_is_told_to_close_its_socket(world: World) -> None:
@@ -448,6 +537,7 @@ def test_coming_and_going_is_told_to_the_topic_of_the_station(world: World) -> N
 
 # --- start_charge --------------------------------------------------------------------------------------
 
+
 def start_charge(world: World, who: UUID | str = DRIVER, **args: object) -> Json:
     return world.rpc(who, "start_charge", **{"station_id": STATION, **args})
 
@@ -470,8 +560,13 @@ def test_start_charge_makes_a_pending_session_and_its_command(world: World) -> N
 
 @pytest.mark.parametrize(
     ("limits", "kind"),
-    [({}, "none"), ({"limit_energy_kwh": 5}, "energy"), ({"limit_amount": 5}, "amount"), ({"limit_energy_kwh": 5, "limit_amount": 5}, "both")],
-)  # fmt: skip
+    [
+        ({}, "none"),
+        ({"limit_energy_kwh": 5}, "energy"),
+        ({"limit_amount": 5}, "amount"),
+        ({"limit_energy_kwh": 5, "limit_amount": 5}, "both"),
+    ],
+)
 def test_limits_say_the_kind(world: World, limits: Json, kind: str) -> None:
     assert start_charge(world, **limits)["limit_type"] == kind
 
@@ -500,10 +595,13 @@ def test_second_press_with_another_limit_is_refused(world: World) -> None:
 @pytest.mark.parametrize(
     ("states", "chosen"),
     [
-        ((None, None), 1), (("Charging", "Available"), 2), (("Available", "Preparing"), 2), (("Faulted", "Finishing"), 2),
+        ((None, None), 1),
+        (("Charging", "Available"), 2),
+        (("Available", "Preparing"), 2),
+        (("Faulted", "Finishing"), 2),
         (("Available", "Finishing"), 1),
     ],
-)  # fmt: skip
+)
 def test_connector_is_chosen_where_the_car_is_plugged_in_else_the_first_free(
     world: World, states: tuple[str | None, str | None], chosen: int
 ) -> None:
@@ -537,16 +635,18 @@ def test_connector_out_of_service_is_refused(world: World, value: str) -> None:
 @pytest.mark.parametrize(
     ("change", "args", "code"),
     [
-        ("", {"station_id": "NO-SUCH"}, "OCSTA"), ("", {"connector_id": 9}, "OCCON"),
+        ("", {"station_id": "NO-SUCH"}, "OCSTA"),
+        ("", {"connector_id": 9}, "OCCON"),
         ("update stations set status = 'maintenance'", {}, "OCINA"),
         ("update stations set status = 'inactive'", {}, "OCSTA"),  # not on the map: as if it were not there
         ("update stations set registration_status = 'Pending'", {}, "OCPND"),
         ("update private.station_connections set disconnected_at = now()", {}, "OCOFF"),
         ("update private.bridges set lease_expires_at = now()", {}, "OCOFF"),
-        ("update users set is_active = false", {}, "OCPRM"), ("update users set role = 'bridge'", {}, "OCPRM"),
+        ("update users set is_active = false", {}, "OCPRM"),
+        ("update users set role = 'bridge'", {}, "OCPRM"),
         ("update clients set status = 'blocked'", {}, "OCBLK"),
     ],
-)  # fmt: skip
+)
 def test_start_charge_is_refused(world: World, change: str, args: Json, code: str) -> None:
     world.sql(change or "select")
     with refused(code):
@@ -556,8 +656,11 @@ def test_start_charge_is_refused(world: World, change: str, args: Json, code: st
 
 @pytest.mark.parametrize(
     ("outcome", "fields"),
-    [("result", {"payload": {"status": "Rejected"}}), ("error", {"error": {"code": "NotSupported", "description": "", "details": {}}})],
-)  # fmt: skip
+    [
+        ("result", {"payload": {"status": "Rejected"}}),
+        ("error", {"error": {"code": "NotSupported", "description": "", "details": {}}}),
+    ],
+)
 def test_refused_start_fails_the_session_at_once(world: World, outcome: str, fields: Json) -> None:
     session = start_charge(world)
     world.answer(claim_one(world)["command_id"], outcome, **fields)
@@ -588,6 +691,7 @@ def test_start_that_never_reached_the_station_fails_with_its_command(world: Worl
 
 # --- stop_charge ---------------------------------------------------------------------------------------
 
+
 def test_stop_charge_queues_one_remote_stop_however_often_it_is_called(world: World) -> None:
     session = start_charge(world)
     world.answer(claim_one(world)["command_id"], "result", payload={"status": "Accepted"})
@@ -595,7 +699,10 @@ def test_stop_charge_queues_one_remote_stop_however_often_it_is_called(world: Wo
     for _ in range(3):
         assert world.rpc(DRIVER, "stop_charge", session_id=session["id"])["status"] == "started"
     command = claim_one(world)
-    assert (command["action"], command["payload"]) == ("RemoteStopTransaction", {"transactionId": session["transaction_id"]})
+    assert (command["action"], command["payload"]) == (
+        "RemoteStopTransaction",
+        {"transactionId": session["transaction_id"]},
+    )
     world.rpc(DRIVER, "stop_charge", session_id=session["id"])
     world.answer(command["command_id"], "result", payload={"status": "Accepted"})
     world.stop(session["transaction_id"], 2000, reason="Remote")
@@ -630,8 +737,17 @@ def test_stop_charge_before_the_command_went_out_calls_it_off(world: World) -> N
     assert start_charge(world)["id"] != session["id"]
 
 
-@pytest.mark.parametrize(("who", "may"), [(DRIVER, True), (OPERATOR, True), (ADMIN, True), ("service_role", True),
-                                         (OTHER_DRIVER, False), (OTHER_OPERATOR, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("who", "may"),
+    [
+        (DRIVER, True),
+        (OPERATOR, True),
+        (ADMIN, True),
+        ("service_role", True),
+        (OTHER_DRIVER, False),
+        (OTHER_OPERATOR, False),
+    ],
+)
 def test_session_is_stopped_by_its_driver_and_who_runs_the_station(world: World, who: UUID, may: bool) -> None:
     session_id = world.session(world.begin())["id"]
     if may:

@@ -63,7 +63,9 @@ def stop_event(world: World, transaction: int, meter: int = 3000, station: str =
     return world.call("StopTransaction", payload, station)
 
 
-def test_stop_that_two_connections_report_at_the_same_time_is_settled_once(worlds: tuple[World, World], pool: ThreadPoolExecutor) -> None:
+def test_stop_that_two_connections_report_at_the_same_time_is_settled_once(
+    worlds: tuple[World, World], pool: ThreadPoolExecutor
+) -> None:
     one, two = worlds
     transaction = one.begin()
     with one.db.transaction():
@@ -82,7 +84,9 @@ def test_start_that_two_connections_report_at_the_same_time_is_one_transaction(w
     assert one.count("charging_sessions") == 1
 
 
-def test_stop_from_the_station_and_stop_charge_at_the_same_time(worlds: tuple[World, World], pool: ThreadPoolExecutor) -> None:
+def test_stop_from_the_station_and_stop_charge_at_the_same_time(
+    worlds: tuple[World, World], pool: ThreadPoolExecutor
+) -> None:
     one, two = worlds
     transaction = one.begin()
     session_id = one.session(transaction)["id"]
@@ -150,7 +154,7 @@ def test_two_who_start_at_the_same_time_get_two_connectors(worlds: tuple[World, 
 
 
 def test_who_presses_twice_at_the_same_time_gets_one_session(worlds: tuple[World, World]) -> None:
-    one, two = worlds
+    one, _ = worlds
     sessions = at_once(*(lambda w=w: w.rpc(DRIVER, "start_charge", station_id=STATION) for w in worlds))
     assert sessions[0]["id"] == sessions[1]["id"]
     assert one.count("commands") == 1

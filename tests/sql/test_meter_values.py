@@ -207,7 +207,7 @@ PHASES = ("L1", "L2", "L3")
         ([], {}),
         ([None, 5, "x", [], {}, {"value": None}, {"value": {}}], {}),
     ],
-)  # fmt: skip
+)
 def test_samples_are_normalised(world: World, samples: list[object], facts: dict[str, object]) -> None:
     payload = {"connectorId": 1, "meterValue": [{"timestamp": iso(world.at()), "sampledValue": samples}]}
     assert world.send("MeterValues", payload) == {}
@@ -222,9 +222,13 @@ def test_samples_are_normalised(world: World, samples: list[object], facts: dict
         ({"timestamp": "2026-01-01T00:00:00Z", "sampledValue": [{"value": "5"}]}, 1),  # Huawei: an object, not a list
         ([{"timestamp": "2026-01-01T00:00:00Z", "sampledValue": {"value": "5"}}], 1),
         ([{"timestamp": "2026-01-01T00:00:00Z"}], 1),
-        ([], 0), (None, 0), ("x", 0), (5, 0), ([None, 5, "x", []], 4),
+        ([], 0),
+        (None, 0),
+        ("x", 0),
+        (5, 0),
+        ([None, 5, "x", []], 4),
     ],
-)  # fmt: skip
+)
 def test_shapes_that_the_schema_forbids_are_tolerated(world: World, meter_value: object, rows: int) -> None:
     assert world.send("MeterValues", {"connectorId": 1, "meterValue": meter_value}) == {}
     assert world.count("meter_values") <= max(rows, 0)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (queries and lists of columns read better unbroken)
 """The catalogue is asked, so what is added later is held to the same rules."""
 
 from __future__ import annotations
@@ -28,10 +29,24 @@ PUBLIC_FUNCTIONS = {
 }
 # Private functions that policies, views and functions of the caller's rights call as the caller. All others are nobody's.
 PRIVATE_FUNCTIONS = {
-    "fail", "user_role", "is_admin", "operated_client_id", "operated_station_ids", "operates_location", "operates_plan",
-    "may_use_plan", "own_session_ids", "may_join", "presence", "visible_sessions", "currency_digits", "zone_changes",
-    "tariff_snapshot", "tariff_cuts", "price_periods",
-}  # fmt: skip
+    "fail",
+    "user_role",
+    "is_admin",
+    "operated_client_id",
+    "operated_station_ids",
+    "operates_location",
+    "operates_plan",
+    "may_use_plan",
+    "own_session_ids",
+    "may_join",
+    "presence",
+    "visible_sessions",
+    "currency_digits",
+    "zone_changes",
+    "tariff_snapshot",
+    "tariff_cuts",
+    "price_periods",
+}
 SIGNED_IN_FUNCTIONS = {"sees_all", "visible_connections"}
 
 ARGUMENTS = {
@@ -42,11 +57,17 @@ ARGUMENTS = {
     "stop_charge": "session_id uuid",
     "send_command": "station_id text, action text, payload jsonb DEFAULT '{}'::jsonb, expires_in interval DEFAULT '00:01:00'::interval",
     "ocpp_ingest": "events jsonb",
-    "claim_commands": "bridge_id text, max_commands integer DEFAULT 100",
+    "claim_commands": "bridge_id text, max_commands integer DEFAULT 100, holding uuid[] DEFAULT NULL::uuid[]",
     "bridge_heartbeat": "bridge_id text, settings jsonb DEFAULT '{}'::jsonb, seen jsonb DEFAULT '[]'::jsonb",
-}  # fmt: skip
-RESULTS = {"calculate_cost": "jsonb", "start_charge": "charging_sessions", "stop_charge": "charging_sessions",
-           "send_command": "commands", "ocpp_ingest": "jsonb", "claim_commands": "jsonb"}  # fmt: skip
+}
+RESULTS = {
+    "calculate_cost": "jsonb",
+    "start_charge": "charging_sessions",
+    "stop_charge": "charging_sessions",
+    "send_command": "commands",
+    "ocpp_ingest": "jsonb",
+    "claim_commands": "jsonb",
+}
 
 COLUMNS = {
     "charging_sessions": "id uuid, transaction_id integer, station_id text, connector_id integer, user_id uuid, client_id uuid,"
@@ -79,16 +100,21 @@ COLUMNS = {
     " soc_percent numeric, samples jsonb",
     "ocpp_messages": "station_id text, action text, payload jsonb, reply jsonb, received_at timestamptz",
     "station_inbox": "station_id text",
-}  # fmt: skip
+}
 ENUMS = {
-    "user_role": "driver operator admin superadmin bridge", "client_kind": "operator account", "client_status": "active inactive blocked",
-    "station_operation": "active inactive maintenance", "session_status": "pending started stopped error",
-    "limit_type": "none energy amount both", "maintenance_status": "pending in_progress completed cancelled",
+    "user_role": "driver operator admin superadmin bridge",
+    "client_kind": "operator account",
+    "client_status": "active inactive blocked",
+    "station_operation": "active inactive maintenance",
+    "session_status": "pending started stopped error",
+    "limit_type": "none energy amount both",
+    "maintenance_status": "pending in_progress completed cancelled",
     "tariff_type": "per_kwh per_minute session_fee parking_fee",
     "command_status": "queued sent accepted rejected failed timed_out expired cancelled",
-    "registration_status": "Accepted Pending Rejected", "id_tag_status": "Accepted Blocked Expired Invalid",
+    "registration_status": "Accepted Pending Rejected",
+    "id_tag_status": "Accepted Blocked Expired Invalid",
     "connector_status": "Available Preparing Charging SuspendedEVSE SuspendedEV Finishing Reserved Unavailable Faulted",
-}  # fmt: skip
+}
 
 FUNCTIONS = """
 select p.oid, n.nspname || '.' || p.proname as name, p.proname, n.nspname, pg_get_functiondef(p.oid) as body, p.proconfig, p.proacl::text as acl,
@@ -123,8 +149,15 @@ def test_row_level_security_is_on_for_every_table_and_partition(catalogue: psyco
 def test_row_level_security_is_on_for_partitions_made_later(catalogue: psycopg.Connection[Any]) -> None:
     with catalogue.transaction(force_rollback=True):
         catalogue.execute("select private.ensure_partitions('2031-05-05')")
-        made = column(catalogue, "select relname from pg_class where relname ~ '_20310[56]$' and relkind = 'r' and relrowsecurity")
-        assert sorted(made) == ["meter_values_203105", "meter_values_203106", "ocpp_messages_203105", "ocpp_messages_203106"]
+        made = column(
+            catalogue, "select relname from pg_class where relname ~ '_20310[56]$' and relkind = 'r' and relrowsecurity"
+        )
+        assert sorted(made) == [
+            "meter_values_203105",
+            "meter_values_203106",
+            "ocpp_messages_203105",
+            "ocpp_messages_203106",
+        ]
         test_nobody_has_rights_on_private_tables(catalogue)
 
 
@@ -196,7 +229,9 @@ def test_nobody_may_truncate_or_alter_through_the_api(catalogue: psycopg.Connect
 
 def test_what_is_created_later_is_closed(catalogue: psycopg.Connection[Any]) -> None:
     with catalogue.transaction(force_rollback=True):
-        catalogue.execute("create table public.later (id int); create function public.later() returns int language sql as 'select 1'")
+        catalogue.execute(
+            "create table public.later (id int); create function public.later() returns int language sql as 'select 1'"
+        )
         catalogue.execute("create sequence public.later_ids")
         granted = "select has_table_privilege(%s, 'public.later', 'select') or has_function_privilege(%s, 'public.later()', 'execute')"
         assert not any(column(catalogue, granted, role, role)[0] for role in API_ROLES)
@@ -243,7 +278,8 @@ def test_every_foreign_key_has_an_index(catalogue: psycopg.Connection[Any]) -> N
 @pytest.mark.parametrize("table", COLUMNS)
 def test_columns_that_others_rely_on_are_there(catalogue: psycopg.Connection[Any], table: str) -> None:
     rows = catalogue.execute(
-        "select attname, format_type(atttypid, null) from pg_attribute where attrelid = %s::regclass and attnum > 0", [f"public.{table}"]
+        "select attname, format_type(atttypid, null) from pg_attribute where attrelid = %s::regclass and attnum > 0",
+        [f"public.{table}"],
     )
     there = {name: kind.replace("timestamp with time zone", "timestamptz") for name, kind in rows}
     wanted = dict(entry.strip().split(" ", 1) for entry in COLUMNS[table].split(","))
@@ -252,7 +288,11 @@ def test_columns_that_others_rely_on_are_there(catalogue: psycopg.Connection[Any
 
 @pytest.mark.parametrize("name", ENUMS)
 def test_enums_have_the_agreed_words(catalogue: psycopg.Connection[Any], name: str) -> None:
-    words = column(catalogue, "select enumlabel from pg_enum where enumtypid = %s::regtype order by enumsortorder", f"public.{name}")
+    words = column(
+        catalogue,
+        "select enumlabel from pg_enum where enumtypid = %s::regtype order by enumsortorder",
+        f"public.{name}",
+    )
     assert words == ENUMS[name].split()
 
 
@@ -276,9 +316,12 @@ def test_currency_is_kgs_where_nothing_else_is_said(catalogue: psycopg.Connectio
 def snapshot(db: psycopg.Connection[Any]) -> dict[str, Any]:
     """Functions with their grants and comments, and triggers."""
     triggers = column(
-        db, "select pg_get_triggerdef(oid) from pg_trigger where not tgisinternal and tgparentid = 0 order by tgrelid::regclass::text, tgname"
+        db,
+        "select pg_get_triggerdef(oid) from pg_trigger where not tgisinternal and tgparentid = 0 order by tgrelid::regclass::text, tgname",
     )
-    return {f["body"].split("\n", 1)[0]: (f["body"], f["acl"], f["comment"]) for f in functions(db)} | {"triggers": triggers}
+    return {f["body"].split("\n", 1)[0]: (f["body"], f["acl"], f["comment"]) for f in functions(db)} | {
+        "triggers": triggers
+    }
 
 
 def test_sql_folder_and_migrations_say_the_same(catalogue: psycopg.Connection[Any]) -> None:
@@ -293,6 +336,11 @@ def test_sql_folder_and_migrations_say_the_same(catalogue: psycopg.Connection[An
 def test_every_function_of_the_sql_folder_is_there_and_no_other(catalogue: psycopg.Connection[Any]) -> None:
     """A function left behind by a rewritten file would go unnoticed in the comparison above."""
     text = "".join(path.read_text() for path in (ROOT / "sql").glob("*.sql"))
-    made_by_migrations = {"private.set_updated_at", "private.check_time_zone", "private.ensure_partitions", "private.fail"}
+    made_by_migrations = {
+        "private.set_updated_at",
+        "private.check_time_zone",
+        "private.ensure_partitions",
+        "private.fail",
+    }
     names = {f["name"] for f in functions(catalogue)}
     assert names - made_by_migrations == {name for name in names if f"create or replace function {name}(" in text}

@@ -24,7 +24,9 @@ from tests.sql.world import CARD, DRIVER, OTHER_STATION, STATION, World, connect
         (None, "true", "Invalid"),
     ],
 )
-def test_start_is_recorded_whatever_the_status_of_its_tag(world: World, tag: str | None, change: str, status: str) -> None:
+def test_start_is_recorded_whatever_the_status_of_its_tag(
+    world: World, tag: str | None, change: str, status: str
+) -> None:
     world.sql(change if change != "true" else "select")
     answer = world.start(tag=tag)
     assert answer["idTagInfo"]["status"] == status
@@ -42,7 +44,9 @@ def test_ids_are_positive_and_unique(world: World) -> None:
 def test_group_and_expiry_of_the_tag_are_told_to_the_station(world: World) -> None:
     world.sql("update id_tags set parent_id_tag = 'FAMILY', expiry_date = '2100-01-01T00:00:00Z'")
     assert world.start()["idTagInfo"] == {
-        "status": "Accepted", "parentIdTag": "FAMILY", "expiryDate": "2100-01-01T00:00:00Z",
+        "status": "Accepted",
+        "parentIdTag": "FAMILY",
+        "expiryDate": "2100-01-01T00:00:00Z",
     }
 
 
@@ -80,7 +84,9 @@ def test_repeat_after_the_stop_gets_the_first_answer(world: World) -> None:
 
 
 @pytest.mark.parametrize("difference", [{"at": -59}, {"meter": 1001}, {"connector": 2}, {"tag": "OTHER"}])
-def test_what_differs_in_one_field_of_the_key_is_another_transaction(world: World, difference: dict[str, object]) -> None:
+def test_what_differs_in_one_field_of_the_key_is_another_transaction(
+    world: World, difference: dict[str, object]
+) -> None:
     first = world.begin()
     assert world.begin(**difference) != first
 
@@ -91,7 +97,10 @@ def test_same_start_at_two_stations_is_two_transactions(world: World) -> None:
 
 # --- clocks ------------------------------------------------------------------------------------------
 
-def test_clock_of_1970_is_replaced_by_the_time_of_arrival_and_later_times_are_corrected_by_as_much(world: World) -> None:
+
+def test_clock_of_1970_is_replaced_by_the_time_of_arrival_and_later_times_are_corrected_by_as_much(
+    world: World,
+) -> None:
     transaction = world.begin(at=-60, timestamp="1970-01-01T00:00:10Z")
     world.meter(-30, 3000, transaction=transaction, timestamp="1970-01-01T00:30:10Z")
     session = world.session(transaction)
@@ -191,7 +200,9 @@ def test_local_time_marked_as_utc_is_found_out_where_it_lies_in_the_future(world
     assert session["clock_offset"] == timedelta(hours=-6)
 
 
-@pytest.mark.parametrize("stamp", [None, "", "yesterday", 5, "2026-13-45T99:99:99Z", "0000-00-00T00:00:00Z", [], {}, True])
+@pytest.mark.parametrize(
+    "stamp", [None, "", "yesterday", 5, "2026-13-45T99:99:99Z", "0000-00-00T00:00:00Z", [], {}, True]
+)
 def test_unreadable_time_is_that_of_arrival(world: World, stamp: object) -> None:
     session = world.session(world.begin(at=-60, timestamp=stamp))
     assert session["start_time"] == world.at(-60)
@@ -226,6 +237,7 @@ def test_reservation_is_noted(world: World) -> None:
 
 
 # --- bound to the session that a person asked for ----------------------------------------------------
+
 
 def ask(world: World, send: bool = True, accept: bool = True, **args: object) -> dict[str, object]:
     """A driver presses start; the command goes out and is accepted."""
@@ -324,7 +336,10 @@ def test_start_after_the_driver_called_off_is_bound_to_them_and_stopped_at_once(
     answer = world.start(at=0, tag=pending["id_tag"])  # the command was out before, on a connection that broke
     assert answer["transactionId"] == pending["transaction_id"]
     (command,) = world.claim()
-    assert (command["action"], command["payload"]) == ("RemoteStopTransaction", {"transactionId": answer["transactionId"]})
+    assert (command["action"], command["payload"]) == (
+        "RemoteStopTransaction",
+        {"transactionId": answer["transactionId"]},
+    )
     world.stop(answer["transactionId"], 1100)
     session = world.session(answer["transactionId"])
     assert (session["status"], session["user_id"], session["amount"]) == ("stopped", DRIVER, Decimal("1.50"))
@@ -347,12 +362,18 @@ def test_called_off_charge_that_never_begins_ends_as_stopped(world: World) -> No
 
 # --- the transaction before ------------------------------------------------------------------------
 
+
 def test_newer_start_ends_the_former_provisionally_at_its_last_register(world: World) -> None:
     lost = world.begin(at=-60)
     world.meter(-30, 4000, transaction=lost)
     world.begin(at=-10, meter=4500)
     session = world.session(lost)
-    assert (session["status"], session["stop_time"], session["energy"], session["amount"]) == ("stopped", world.at(-30), 3, 45)
+    assert (session["status"], session["stop_time"], session["energy"], session["amount"]) == (
+        "stopped",
+        world.at(-30),
+        3,
+        45,
+    )
     assert (session["flags"], session["settled_at"], session["receipt"]) == (["stop_missing"], None, None)
 
 
@@ -362,7 +383,11 @@ def test_late_stop_wins_over_the_provisional_end(world: World) -> None:
     world.begin(at=-10, meter=4500)
     world.stop(lost, 4500, at=-12, received=0)
     session = world.session(lost)
-    assert (session["stop_time"], session["energy"], session["amount"]) == (world.at(-12), Decimal("3.5"), Decimal("52.5"))
+    assert (session["stop_time"], session["energy"], session["amount"]) == (
+        world.at(-12),
+        Decimal("3.5"),
+        Decimal("52.5"),
+    )
     assert session["flags"] == []
     assert session["settled_at"] is not None
 
@@ -382,7 +407,9 @@ def test_provisional_end_is_settled_a_day_after_it_was_made_and_not_before(world
     world.begin(at=-10, meter=4500)
     world.heartbeat()
     assert world.session(lost)["settled_at"] is None
-    world.sql("update charging_sessions set provisional_at = now() - interval '25 hours' where transaction_id = %s", lost)
+    world.sql(
+        "update charging_sessions set provisional_at = now() - interval '25 hours' where transaction_id = %s", lost
+    )
     world.heartbeat()
     session = world.session(lost)
     assert session["settled_at"] is not None

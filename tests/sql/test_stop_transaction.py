@@ -20,9 +20,16 @@ def test_stop_closes_prices_and_settles_in_one_step(world: World) -> None:
     assert world.stop(transaction, 26500, idTag=CARD, reason="EVDisconnected") == {"idTagInfo": {"status": "Accepted"}}
     session = world.session(transaction)
     assert (session["status"], session["energy"], session["amount"], session["currency"]) == (
-        "stopped", Decimal("25.500"), Decimal("382.50"), "KGS",
+        "stopped",
+        Decimal("25.500"),
+        Decimal("382.50"),
+        "KGS",
     )
-    assert (session["stop_time"], session["meter_stop_wh"], session["stop_reason"]) == (world.at(0), 26500, "EVDisconnected")
+    assert (session["stop_time"], session["meter_stop_wh"], session["stop_reason"]) == (
+        world.at(0),
+        26500,
+        "EVDisconnected",
+    )
     assert session["receipt"]["cost"] == 382.5
     assert session["settled_at"] is not None
 
@@ -117,7 +124,9 @@ def test_strange_id_that_fits_two_open_sessions_is_kept_as_an_orphan(world: Worl
 
 
 @pytest.mark.parametrize("misfit", [{"meter": 500}, {"at": -120}])
-def test_strange_id_whose_register_or_time_is_before_the_start_fits_no_session(world: World, misfit: dict[str, float]) -> None:
+def test_strange_id_whose_register_or_time_is_before_the_start_fits_no_session(
+    world: World, misfit: dict[str, float]
+) -> None:
     transaction = world.begin(at=-60)
     world.stop(**{"transaction": 0, "meter": 3000, "at": 0, "received": 0, **misfit})  # type: ignore[arg-type]
     assert world.session(transaction)["status"] == "started"
@@ -189,7 +198,9 @@ def test_stop_is_never_refused_for_its_tag(world: World, tag: str) -> None:
 def test_answer_is_about_the_tag_that_stopped(world: World) -> None:
     world.sql("insert into id_tags (id_tag, status, parent_id_tag) values ('BLOCKED', 'Blocked', 'FAMILY')")
     transaction = world.begin(at=-60)
-    assert world.stop(transaction, 3000, idTag="BLOCKED") == {"idTagInfo": {"status": "Blocked", "parentIdTag": "FAMILY"}}
+    assert world.stop(transaction, 3000, idTag="BLOCKED") == {
+        "idTagInfo": {"status": "Blocked", "parentIdTag": "FAMILY"}
+    }
 
 
 @pytest.mark.parametrize("meter", [None, "much", "NaN", [], {}])
@@ -209,8 +220,11 @@ def test_stop_before_the_start_by_the_stations_clock_ends_at_the_start(world: Wo
 
 # --- transactionData ------------------------------------------------------------------------------
 
+
 def data(world: World, *points: tuple[float, int, str]) -> list[dict[str, object]]:
-    return [{"timestamp": iso(world.at(at)), "sampledValue": [sampled(wh, context=context)]} for at, wh, context in points]
+    return [
+        {"timestamp": iso(world.at(at)), "sampledValue": [sampled(wh, context=context)]} for at, wh, context in points
+    ]
 
 
 def test_transaction_data_becomes_meter_values_of_the_session(world: World) -> None:
@@ -234,7 +248,18 @@ def test_transaction_data_counts_before_the_bill_is_made(world: World) -> None:
 
 @pytest.mark.parametrize(
     "rubbish",
-    [{"sampledValue": [{"value": "1500"}]}, "text", 5, None, [], [None], ["x"], [[]], [{"sampledValue": None}], [{"timestamp": 1}]],
+    [
+        {"sampledValue": [{"value": "1500"}]},
+        "text",
+        5,
+        None,
+        [],
+        [None],
+        ["x"],
+        [[]],
+        [{"sampledValue": None}],
+        [{"timestamp": 1}],
+    ],
 )
 def test_stop_is_booked_whatever_its_transaction_data(world: World, rubbish: object) -> None:
     transaction = world.begin(at=-60)
@@ -258,6 +283,7 @@ def test_transaction_data_already_sent_as_meter_values_is_stored_once(world: Wor
 
 
 # --- energy ------------------------------------------------------------------------------------------
+
 
 def test_hiccup_of_the_meter_is_not_billed(world: World) -> None:
     transaction = world.begin(at=-60)
@@ -306,7 +332,9 @@ def test_samples_of_a_lifetime_between_registers_relative_to_the_session(world: 
 
 
 @pytest.mark.parametrize("power", [350, None])
-def test_session_relative_samples_are_told_from_a_restart_on_strong_connectors_too(world: World, power: float | None) -> None:
+def test_session_relative_samples_are_told_from_a_restart_on_strong_connectors_too(
+    world: World, power: float | None
+) -> None:
     world.sql("update stations set power_capacity = %s", power)
     transaction = world.begin(at=-60, meter=100_000)
     for at, wh in ((-50, 0), (-30, 3000), (-1, 5000)):
@@ -329,7 +357,11 @@ def test_implausible_energy_is_held_where_the_station_says_so(world: World) -> N
     transaction = world.begin(at=-60, meter=0)
     world.stop(transaction, 7_930_000)
     session = world.session(transaction)
-    assert (session["flags"], session["settled_at"], session["status"]) == (["implausible_energy", "held"], None, "stopped")
+    assert (session["flags"], session["settled_at"], session["status"]) == (
+        ["implausible_energy", "held"],
+        None,
+        "stopped",
+    )
     world.stop(transaction, 7_930_000)
     world.heartbeat()
     assert world.session(transaction)["settled_at"] is None
@@ -365,14 +397,17 @@ def test_missing_start_register_is_taken_from_the_first_sample(world: World) -> 
 
 # --- parking -------------------------------------------------------------------------------------
 
+
 def status(world: World, status: str, at: float, **more: object) -> None:
     payload = {"connectorId": 1, "status": status, "errorCode": "NoError", "timestamp": iso(world.at(at)), **more}
     world.send("StatusNotification", payload, received=at)
 
 
 def test_parking_begins_when_the_car_draws_nothing_more(world: World) -> None:
-    world.sql("insert into tariff_rules (tariff_plan_id, name, tariff_type, price)"
-              " select id, 'Parking', 'parking_fee', 2 from tariff_plans")
+    world.sql(
+        "insert into tariff_rules (tariff_plan_id, name, tariff_type, price)"
+        " select id, 'Parking', 'parking_fee', 2 from tariff_plans"
+    )
     transaction = world.begin(at=-60)
     status(world, "Charging", -59)
     status(world, "SuspendedEV", -30)

@@ -238,7 +238,8 @@ class World:
     def topics(self, prefix: str) -> list[Row]:
         """Messages sent to Realtime topics, oldest first."""
         return self.sql(
-            "select topic, event, payload, private from realtime.messages where topic like %s order by inserted_at, ctid",
+            "select topic, event, payload, private from realtime.messages"
+            " where topic like %s order by inserted_at, ctid",
             prefix + "%",
         )
 
