@@ -620,6 +620,22 @@ def test_connectors_in_use_are_passed_over(world: World) -> None:
         start_charge(world, who=OTHER_DRIVER, connector_id=1)
 
 
+@pytest.mark.parametrize(("value", "free"), [("Preparing", True), ("Available", True), ("Charging", False)])
+def test_connector_reported_free_since_its_session_was_last_heard_of_may_be_charged_at(
+    world: World, value: str, free: bool
+) -> None:
+    """The StopTransaction is late or lost: the next driver need not wait until that is settled."""
+    world.begin(at=-60, connector=1)
+    world.sql("alter table charging_sessions disable trigger set_updated_at")
+    world.sql("update charging_sessions set updated_at = now() - interval '1 s'")
+    status(world, 1, value)
+    if free:
+        assert start_charge(world, who=OTHER_DRIVER, connector_id=1)["status"] == "pending"
+    else:
+        with refused("OCBSY"):
+            start_charge(world, who=OTHER_DRIVER, connector_id=1)
+
+
 def test_station_without_known_connectors_gets_its_first(world: World) -> None:
     world.sql("delete from connectors where station_id = %s", STATION)
     assert start_charge(world)["connector_id"] == 1

@@ -37,9 +37,8 @@ def test_codes_have_the_documented_http_status() -> None:
 
 
 def test_comment_of_each_function_of_the_api_names_the_codes_it_may_raise(world: World) -> None:
-    comments = world.sql(
-        "select proname, obj_description(oid, 'pg_proc') as comment from pg_proc where pronamespace = 'public'::regnamespace"
-    )
+    query = "select proname, obj_description(oid, 'pg_proc') as comment from pg_proc"
+    comments = world.sql(f"{query} where pronamespace = 'public'::regnamespace")
     for row in comments:
         named = set(re.findall(r"OC[A-Z]{3}", row["comment"]))
         assert named <= set(DOCUMENTED)
