@@ -28,7 +28,7 @@ $$;
 comment on function private.note_unknown_station is 'Puts a station that is not registered into station_inbox, which holds 1,000 at most.';
 
 create or replace function private.connect_station(p_event jsonb) returns jsonb
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_station public.stations;
@@ -82,7 +82,7 @@ end $$;
 comment on function private.connect_station is 'A handshake: whether the station may connect, and under which spelling of its id. The newest connection takes the place of the former.';
 
 create or replace function private.disconnect_station(p_event jsonb) returns jsonb
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 begin
   update private.station_connections
@@ -97,7 +97,7 @@ comment on function private.disconnect_station is 'The end of a connection; one 
 
 -- Messages -----------------------------------------------------------------------------------------
 create or replace function private.boot_notification(p_station public.stations, p_event jsonb) returns jsonb
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_payload jsonb := p_event -> 'payload';
@@ -129,7 +129,7 @@ end $$;
 comment on function private.boot_notification is 'OCPP 1.6 §4.2. The interval is the heartbeat''s, in seconds; not yet accepted: the wait before the next BootNotification.';
 
 create or replace function private.status_notification(p_station public.stations, p_event jsonb) returns jsonb
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_payload jsonb := p_event -> 'payload';
@@ -166,7 +166,7 @@ end $$;
 comment on function private.status_notification is 'OCPP 1.6 §4.9. Connector 0 is the station. A status older than the one known changes nothing.';
 
 create or replace function private.take_call(p_station public.stations, p_event jsonb, out reply jsonb, out grown uuid[])
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_payload jsonb := p_event -> 'payload';
@@ -227,7 +227,7 @@ end $$;
 comment on function private.meter_values_item is 'A MeterValues event as store_meter_values takes it.';
 
 create or replace function private.store_messages(p_events jsonb, p_replies jsonb[]) returns void
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 begin
   insert into public.ocpp_messages (station_id, connection_id, direction, message_id, action, payload, reply, reply_error, violations, received_at)
@@ -249,7 +249,7 @@ end $$;
 comment on function private.store_messages is 'Keeps messages with their answers in ocpp_messages.';
 
 create or replace function private.ingest_together(p_events jsonb) returns jsonb
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_replies jsonb[] := array_fill('{"ok": true}'::jsonb, array[jsonb_array_length(p_events)]);
@@ -315,7 +315,7 @@ end $$;
 comment on function private.ingest_together is 'Stores events and returns their replies, aligned; raises when one of them is bad.';
 
 create or replace function private.note_signs_of_life(p_events jsonb) returns void
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 begin
   with sign as (
@@ -332,7 +332,7 @@ end $$;
 comment on function private.note_signs_of_life is 'Moves last_message_at of connections forward, at most once a second each.';
 
 create or replace function public.ocpp_ingest(events jsonb) returns jsonb
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 security definer  -- the bridge holds no grant on the tables
 as $$
 declare

@@ -144,7 +144,7 @@ comment on function private.lock_stations is 'Waits until nobody else works on t
   'several of a station''s tables takes this first, so that no two wait for each other.';
 
 create or replace function private.id_tag_info(p_station_id text, p_id_tag text) returns jsonb
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_tag public.id_tags;
@@ -184,7 +184,7 @@ $$;
 comment on function private.bridge_setting is 'A setting of the bridge that holds the station; null when none does.';
 
 create or replace function private.ensure_connector(p_station_id text, p_number integer) returns integer
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 begin
   if p_number is null or p_number not between 1 and 1000 then
@@ -200,7 +200,7 @@ comment on function private.ensure_connector is 'The connector''s number, its ro
 
 -- Prices -----------------------------------------------------------------------------------------
 create or replace function private.reprice_sessions(p_session_ids uuid[]) returns void
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 begin
   update public.charging_sessions as s
@@ -237,7 +237,7 @@ comment on function private.settle_session is 'Makes the bill of an ended sessio
 
 -- Begin ------------------------------------------------------------------------------------------
 create or replace function private.start_transaction(p_station public.stations, p_payload jsonb, p_received_at timestamptz) returns jsonb
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_tag text := private.clean_tag(p_payload -> 'idTag');
@@ -310,7 +310,8 @@ begin
            amount = (v_price ->> 'cost')::numeric, currency = v_price ->> 'currency', priced_energy_wh = 0
      where id = v_session.id
     returning * into v_session;
-    update public.commands set effect_at = p_received_at
+    -- One that waits to be sent again, because the connection broke before the answer, has done its work.
+    update public.commands set effect_at = p_received_at, status = case when status = 'queued' and attempts > 0 then 'accepted' else status end
      where session_id = v_session.id and action = 'RemoteStartTransaction' and effect_at is null;
   else
     select * into v_owner from public.id_tags where lower(id_tag) = lower(v_tag);
@@ -379,7 +380,7 @@ comment on function private.end_provisionally is 'Ends a session whose StopTrans
 
 -- Meter values -----------------------------------------------------------------------------------
 create or replace function private.store_meter_values(p_items jsonb) returns uuid[]
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_grown uuid[];
@@ -530,7 +531,7 @@ comment on function private.most_energy_wh is 'What p_power_kw can give in p_tim
 
 create or replace function private.end_session(p_station public.stations, p_session_id uuid, p_payload jsonb, p_received_at timestamptz)
 returns public.charging_sessions
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_session public.charging_sessions;
@@ -621,7 +622,7 @@ end $$;
 comment on function private.end_session is 'Ends and bills a session with the payload of a StopTransaction, once: a repeat returns it as it is.';
 
 create or replace function private.find_stopping_session(p_station public.stations, p_payload jsonb, p_received_at timestamptz) returns uuid
-language plpgsql stable set search_path = ''
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_transaction numeric := private.to_number(p_payload -> 'transactionId');
@@ -665,7 +666,7 @@ end $$;
 comment on function private.find_stopping_session is 'The session that a StopTransaction means; null when none or several fit.';
 
 create or replace function private.stop_transaction(p_station public.stations, p_payload jsonb, p_received_at timestamptz, out reply jsonb, out session public.charging_sessions)
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_id uuid := private.find_stopping_session(p_station, p_payload, p_received_at);

@@ -305,7 +305,7 @@ comment on function public.stop_charge is 'Stops a session of the signed-in user
 
 -- For the bridge -----------------------------------------------------------------------------------
 create or replace function public.claim_commands(bridge_id text, max_commands int default 100, holding uuid[] default null) returns jsonb
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 security definer  -- the bridge holds no grant on the tables
 as $$
 declare
@@ -363,7 +363,7 @@ $$;
 comment on function private.release_commands is 'Commands that wait for an answer on a connection other than p_connection_id: queued again where that is harmless, else timed out.';
 
 create or replace function private.take_answer(p_event jsonb) returns jsonb
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_command public.commands;
