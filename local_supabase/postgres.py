@@ -118,7 +118,7 @@ class Postgres:
         if not ports.is_free(self.port):
             raise LocalSupabaseError(
                 f"Port {self.port}, wanted for PostgreSQL, is in use by another program."
-                " Stop it, or choose another port: --db-port 0 takes a free one."
+                " Is it another `make run`? Stop it, or take a free port: python -m local_supabase up --db-port 0"
             )
         self._write_settings()
         self._remove_stale_lock()

@@ -236,7 +236,7 @@ class LocalSupabase:
         if not ports.is_free(self.api_port):
             raise LocalSupabaseError(
                 f"Port {self.api_port}, wanted for the API, is in use by another program."
-                " Stop it, or choose another port: --api-port 0 takes a free one."
+                " Is it another `make run`? Stop it, or take a free port: python -m local_supabase up --api-port 0"
             )
         config = GatewayConfig(
             port=self.api_port,
