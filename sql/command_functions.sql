@@ -446,7 +446,10 @@ language plpgsql volatile set search_path = ''
 as $$
 begin
   -- What somebody else works on at this moment is left for the next time: nobody waits for the housekeeping, nor it for them.
-  update public.commands set status = 'expired', error = 'it could not be sent in time: the station was away or busy'
+  update public.commands
+     set status = case attempts when 0 then 'expired' else 'timed_out' end::public.command_status,
+         error = case attempts when 0 then 'it could not be sent in time: the station was away or busy'
+                 else 'the connection was lost before the station answered; whether it acted is not known' end
    where id in (select id from public.commands where status = 'queued' and expires_at <= now() for update skip locked);
   update public.commands set status = 'timed_out', error = format('no answer within %s s', timeout_s)
    where id in (select id from public.commands
