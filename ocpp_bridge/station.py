@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 MISSED_HEARTBEATS = 3
 # Two calls in a row without an answer while other frames arrive: alive but deaf, cured by a reconnect (ibid.).
 DEAF_AFTER_CALLS = 2
+# Close codes that say the connection broke on what was sent over it (RFC 6455 §7.4.1).
+_FAILED = frozenset({1002, 1003, 1007, 1008, 1009, 1011})
 # How many calls that timed out are remembered for their late answers.
 LATE_CALLS = 32
 
@@ -159,10 +161,10 @@ class Station:
 
     async def farewell(self) -> None:
         """Log the end of the connection and tell the database; returns when that is stored or the bridge stops."""
-        code = self.socket.close_code
-        reason = self._close_reason or self.socket.close_reason
+        code, reason = self._end()
         self.around.metrics.disconnects.labels(code=str(code)).inc()
-        log.info(
+        log.log(
+            logging.WARNING if code in _FAILED else logging.INFO,
             "Station disconnected",
             extra={
                 "station_id": self.id,
@@ -176,6 +178,13 @@ class Station:
             await self.around.ingest.deliver(events.disconnect(self.id, self.connection_id, code, reason))
         except NotStored:  # shutting down without Supabase: the lease runs out and says the same
             log.warning("Disconnect not stored", extra={"station_id": self.id, "connection_id": self.connection_id})
+
+    def _end(self) -> tuple[int, str]:
+        """Code and reason of the close. One that we sent counts where the station only hung up on it."""
+        protocol = self.socket.protocol
+        close = protocol.close_rcvd or protocol.close_sent
+        code = 1006 if close is None else int(close.code)
+        return code, self._close_reason or (close.reason if close is not None else "")
 
     def close(self, code: int, reason: str) -> None:
         """Begin to close the socket; run() ends when it is done. Safe to repeat."""

@@ -9,10 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from local_supabase import LocalSupabase
 
 PATIENCE_S = 40
 SIGN_IN = ("SUPABASE_URL", "SUPABASE_ANON_KEY", "BRIDGE_EMAIL", "BRIDGE_PASSWORD")
@@ -113,3 +116,12 @@ class BridgeProcess:
     def kill(self) -> None:
         """End it as a crash does."""
         self.end(signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class System:
+    """Supabase, a bridge, and the lines of .local/env."""
+
+    stack: LocalSupabase
+    bridge: BridgeProcess
+    env: Mapping[str, str]

@@ -5,11 +5,13 @@ stack          the whole local Supabase, migrated and seeded, in a folder of its
 api            the stack under test: the one that SUPABASE_URL and its keys name, else `stack`
 db, seeded_db  a connection as postgres to a fresh database: migrated, or migrated and seeded
 fresh_stack, seeded_stack  a whole API on such a database
+system         such an API with people who can sign in, and a bridge process (module)
 tests.support.acting_as  runs SQL as a user or role, as PostgREST does
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -19,9 +21,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from demo.users import ensure_users
 from local_supabase import LocalSupabase
 from local_supabase.process import birth
 from local_supabase.tools import Tools, install
+from tests.bridges import BridgeProcess, System
 from tests.support import Api
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,3 +123,21 @@ def seeded_stack(cluster: LocalSupabase, seeded_template: str) -> Iterator[Local
     """Like fresh_stack, with the seed's rows."""
     with cluster.fresh_stack(seeded_template) as stack:
         yield stack
+
+
+@pytest.fixture(scope="module")
+def system(cluster: LocalSupabase, seeded_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """The whole system as a user meets it. Shared by a module, whose tests have a station of their own each.
+
+    The bridge must end in order and have logged no error.
+    """
+    with cluster.fresh_stack(seeded_template) as stack:
+        env = asyncio.run(ensure_users(stack.env_path))
+        bridge = BridgeProcess(env, tmp_path_factory.mktemp("bridge"))
+        try:
+            bridge.start()
+            yield System(stack, bridge, env)
+        finally:
+            code = bridge.end()
+        assert code == 0
+        assert bridge.lines("ERROR") == []

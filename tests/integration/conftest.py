@@ -1,11 +1,9 @@
-"""The whole system as a user meets it: a seeded local Supabase, its people with passwords, a bridge process."""
+"""What a user of the whole system has at hand."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -13,35 +11,8 @@ import pytest
 from psycopg.rows import dict_row
 from supabase import AsyncClient
 
-from demo.users import ensure_users
-from local_supabase import LocalSupabase
-from tests.bridges import BridgeProcess
+from tests.bridges import System
 from tests.people import signed_in
-
-
-@dataclass(frozen=True)
-class System:
-    """Supabase, a bridge, and the lines of .local/env."""
-
-    stack: LocalSupabase
-    bridge: BridgeProcess
-    env: Mapping[str, str]
-
-
-@pytest.fixture(scope="module")
-def system(cluster: LocalSupabase, seeded_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One system for a module: each of its tests has a station of its own. The bridge must end in order."""
-    with cluster.fresh_stack(seeded_template) as stack:
-        env = asyncio.run(ensure_users(stack.env_path))
-        bridge = BridgeProcess(env, tmp_path_factory.mktemp("bridge"))
-        try:
-            bridge.start()
-            yield System(stack, bridge, env)
-        finally:
-            code = bridge.end()
-        assert code == 0
-        assert bridge.lines("ERROR") == []
-
 
 As = Callable[[str], AbstractAsyncContextManager[AsyncClient]]
 

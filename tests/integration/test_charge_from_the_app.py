@@ -17,8 +17,9 @@ from postgrest.exceptions import APIError
 from realtime import RealtimeSubscribeStates
 from supabase import AsyncClient
 
+from tests.bridges import System
 from tests.fakes.charger import BOOT, Charger
-from tests.integration.conftest import As, System
+from tests.integration.conftest import As
 from tests.people import PRIVATE, anonymous, row, rpc
 
 Row = dict[str, Any]
@@ -283,7 +284,7 @@ async def test_an_operator_resets_the_company_s_station_and_no_other(system: Sys
 
 
 async def test_the_same_walk_with_supabase_js(system: System) -> None:
-    """The script plays the apps of two drivers and an operator; it says when it waits for the station, which is here."""
+    """The script plays the apps of two drivers and an operator; it says when it waits for the station, played here."""
     tools = system.stack.tools
     script = Path(__file__).with_name("charge_from_the_app.mjs")
     async with charger(system, "KG-TKM-001") as station:

@@ -40,8 +40,9 @@ from supabase import AsyncClient
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
+from tests.bridges import System
 from tests.fakes.charger import energy_sample, iso
-from tests.integration.conftest import As, System
+from tests.integration.conftest import As
 from tests.people import row, rpc
 
 Rows = psycopg.Connection[dict[str, Any]]
