@@ -43,9 +43,9 @@ async def run() -> int:
 
     say("1. The local Supabase")
     stack = LocalSupabase(LOCAL, api_port=API_PORT, db_port=DB_PORT, say=say)
-    await asyncio.to_thread(stack.up)
     bridge: BridgeProcess | None = None
     try:
+        await asyncio.to_thread(stack.up)
         env = await ensure_users(stack.env_path)
         env_file.update(stack.env_path, {"OCPP_URL": OCPP_URL})
         say("2. The bridge")
