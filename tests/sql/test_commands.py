@@ -351,6 +351,18 @@ def test_command_that_expired_while_its_connection_was_lost_is_not_sent_again(wo
     assert world.command(row["id"])["status"] == "timed_out"
 
 
+def test_command_that_expires_while_it_waits_to_be_sent_again_is_not_called_unsent(world: World) -> None:
+    row = send(world)
+    claim_one(world)
+    world.ingest(world.event("disconnect", code=1006, reason=""))
+    world.sql("update commands set expires_at = now()")
+    world.heartbeat()
+    ended = world.command(row["id"])
+    assert (ended["status"], ended["error"]) == (
+        "timed_out", "the connection was lost before the station answered; whether it acted is not known"
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("outcome", ["timeout", "failed"])
 def test_end_of_a_call_whose_connection_broke_before_does_not_undo_what_was_decided(world: World, outcome: str) -> None:
     row = send(world)
