@@ -126,7 +126,7 @@ class Bridge:
 
     async def _finish_requests(self) -> None:
         await self.commands.stop()
-        if self._claims is not None:
+        if self._claims is not None and self._supabase.signed_in:  # else it waits for the sign-in, not for a request
             await asyncio.wait({self._claims})
         await asyncio.gather(*(station.drained() for station in list(self.registry)))
         await self.commands.stop()  # those claimed meanwhile
