@@ -1,4 +1,7 @@
-"""`make run`: starts everything, charges one session, stays up until Ctrl-C. `--stop` stops what runs."""
+"""`make run`: starts everything, charges one session, stays up until Ctrl-C. `--stop` stops what runs.
+
+The environment may name other ports: API_PORT, DB_PORT and OCPP_PORT.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,12 @@ from local_supabase.stack import API_PORT, DB_PORT, PROJECT
 from ocpp_bridge.simulator import Car, SimulatedStation
 
 from .charge import STATION, charge, receipt_lines
-from .processes import OCPP_PORT, BridgeProcess, DemoError, RunNote
+from .processes import BridgeProcess, DemoError, RunNote, port
 from .users import ensure_users, sign_in
 
 LOCAL = PROJECT / ".local"
 BRIDGE_PID = LOCAL / "bridge.pid"
-OCPP_URL = f"ws://127.0.0.1:{OCPP_PORT}/ws"
+OCPP_PORT = 8000
 DEMO_CAR = Car(power_w=22_000, energy_wh=25_500)
 DEMO_SPEED = 1000.0  # 70 minutes at 22 kW in about 4 seconds
 
@@ -41,19 +44,21 @@ async def run() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
 
+    ocpp_port = port("OCPP_PORT", OCPP_PORT)
+    ocpp_url = f"ws://127.0.0.1:{ocpp_port}/ws"
+    stack = LocalSupabase(LOCAL, api_port=port("API_PORT", API_PORT), db_port=port("DB_PORT", DB_PORT), say=say)
     say("1. The local Supabase")
-    stack = LocalSupabase(LOCAL, api_port=API_PORT, db_port=DB_PORT, say=say)
     bridge: BridgeProcess | None = None
     try:
         await asyncio.to_thread(stack.up)
-        env = await ensure_users(stack.env_path)
-        env_file.update(stack.env_path, {"OCPP_URL": OCPP_URL})
+        env = await ensure_users(stack.env_path) | {"OCPP_URL": ocpp_url}
+        env_file.update(stack.env_path, {"OCPP_URL": ocpp_url})
         say("2. The bridge")
-        bridge = BridgeProcess(env, LOCAL / "log" / "bridge.log", BRIDGE_PID)
+        bridge = BridgeProcess(env, ocpp_port, LOCAL / "log" / "bridge.log", BRIDGE_PID)
         await bridge.start()
-        say(f"  Stations connect to {OCPP_URL}/{{station_id}}")
+        say(f"  Stations connect to {ocpp_url}/{{station_id}}")
         async with SimulatedStation(
-            OCPP_URL, STATION, car=DEMO_CAR, time_factor=DEMO_SPEED, meter_interval_s=600
+            ocpp_url, STATION, car=DEMO_CAR, time_factor=DEMO_SPEED, meter_interval_s=600
         ) as station:
             say(f"3. A session at a simulated {STATION}, 25.5 kWh at 22 kW in fast motion")
             await asyncio.wait_for(station.accepted.wait(), 30)
@@ -90,12 +95,7 @@ async def run() -> int:
 
 def invitation(env: dict[str, str], seconds: float) -> str:
     """URLs, keys and calls to try."""
-    return (
-        Path(__file__)
-        .with_name("invitation.txt")
-        .read_text()
-        .format_map({**env, "OCPP_URL": OCPP_URL, "seconds": seconds})
-    )
+    return Path(__file__).with_name("invitation.txt").read_text().format_map({**env, "seconds": seconds})
 
 
 async def stop_running(note: RunNote) -> int:

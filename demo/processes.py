@@ -15,12 +15,19 @@ import httpx
 
 from local_supabase.process import birth
 
-OCPP_PORT = 8000
 READY_TIMEOUT = 30.0  # seconds; it takes about two
 
 
 class DemoError(Exception):
     """Something the person at the terminal can mend; the message says how."""
+
+
+def port(name: str, default: int) -> int:
+    """The port that an environment variable names. Raises DemoError when it is none."""
+    text = os.environ.get(name) or str(default)
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        raise DemoError(f"{name} must be a port number, and {text!r} is none.")
+    return int(text)
 
 
 def _living(pid_file: Path) -> int | None:
@@ -58,23 +65,24 @@ class RunNote:
 class BridgeProcess:
     """`ocpp-bridge serve` with the settings of the environment file; its log goes to a file."""
 
-    def __init__(self, env: dict[str, str], log: Path, pid_file: Path) -> None:
+    def __init__(self, env: dict[str, str], port: int, log: Path, pid_file: Path) -> None:
         self._env = env
+        self.port = port
         self.log = log
         self._pid_file = pid_file
         self._process: asyncio.subprocess.Process | None = None
-        self.http_url = f"http://127.0.0.1:{OCPP_PORT}"
+        self.http_url = f"http://127.0.0.1:{port}"
 
     async def start(self) -> None:
         """Started, signed in and ready for stations. Raises DemoError with the end of its log."""
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("0.0.0.0", OCPP_PORT))
+                probe.bind(("0.0.0.0", self.port))
             except OSError as exc:
                 raise DemoError(
-                    f"port {OCPP_PORT}, where stations connect, is in use. Stop the program that listens there; "
-                    f"`ss -ltnp` or `lsof -i :{OCPP_PORT}` names it."
+                    f"port {self.port}, where stations connect, is in use. Stop the program that listens there "
+                    f"(`ss -ltnp` or `lsof -i :{self.port}` names it), or choose another: OCPP_PORT=8001 make run"
                 ) from exc
         self.log.parent.mkdir(parents=True, exist_ok=True)
         names = ("SUPABASE_URL", "SUPABASE_ANON_KEY", "BRIDGE_EMAIL", "BRIDGE_PASSWORD")
@@ -84,7 +92,7 @@ class BridgeProcess:
                 "-m",
                 "ocpp_bridge",
                 "serve",
-                env={**os.environ, **{name: self._env[name] for name in names}, "OCPP_PORT": str(OCPP_PORT)},
+                env={**os.environ, **{name: self._env[name] for name in names}, "OCPP_PORT": str(self.port)},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is ours to pass on, in order
