@@ -89,7 +89,7 @@ class BenchStation:
 
     async def connect(self) -> None:
         """Connected and booted."""
-        host, port = self._url.hostname, self._url.port or 80
+        host, port = self._url.hostname or "", self._url.port or 80
         _, self._socket = await asyncio.get_running_loop().create_connection(
             lambda: _Socket(self._url.netloc, self._url.path, self._read), host, port
         )

@@ -303,6 +303,27 @@ end $$;
 comment on function public.stop_charge is 'Stops a session of the signed-in user (operators: of their stations). Returns the session at once; it is stopped when the station says so. '
   'A repeat does no harm. 404 OCSES, 403 OCPRM.';
 
+create or replace function public.release_session(session_id uuid) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+security definer  -- as start_charge
+as $$
+declare
+  v_session public.charging_sessions;
+begin
+  perform private.assert_person();
+  select * into v_session from public.charging_sessions as s
+   where s.id = release_session.session_id and private.operates_station(s.station_id);
+  if not found then
+    perform private.fail(404, 'OCSES', 'no such session', 'Operators release the sessions of their own stations.');
+  end if;
+  if v_session.settled_at is null and not 'held' = any (v_session.flags) then
+    perform private.fail(409, 'OCHLD', 'the session is not held for review', 'It is billed when it ends.');
+  end if;
+  return private.settle_session(v_session.id);
+end $$;
+comment on function public.release_session is 'For operators: bills a session that was held for review (stations.hold_implausible). A repeat changes nothing. '
+  '404 OCSES, 409 OCHLD, 403 OCPRM.';
+
 -- For the bridge -----------------------------------------------------------------------------------
 create or replace function public.claim_commands(bridge_id text, max_commands int default 100, holding uuid[] default null) returns jsonb
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
@@ -466,4 +487,4 @@ begin
 end $$;
 comment on function private.expire_waiting is 'Ends what waited too long: commands and pending sessions.';
 
-grant execute on function public.send_command, public.start_charge, public.stop_charge, public.claim_commands to authenticated, service_role;
+grant execute on function public.send_command, public.start_charge, public.stop_charge, public.release_session, public.claim_commands to authenticated, service_role;

@@ -36,6 +36,14 @@ CALLS: dict[str, tuple[dict[str, object], dict[str, set[str]]]] = {
             "OCPRM": {"bridge", "stranger"},
         },
     ),
+    "release_session": (  # nothing is held: OCHLD is for those who may
+        {"session_id": "(select id from charging_sessions where station_id = 'ST-1')"},
+        {
+            "OCHLD": {"operator", "admin", "superadmin", "service_role"},
+            "OCSES": {"driver", "other_driver", "other_operator"},
+            "OCPRM": {"bridge", "stranger"},
+        },
+    ),
     "adopt_station": (
         {"station_id": "KNOCKING-own"},
         {

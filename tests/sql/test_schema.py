@@ -22,6 +22,7 @@ PUBLIC_FUNCTIONS = {
     "calculate_cost": {"anon", "authenticated", "service_role"},
     "claim_commands": {"authenticated", "service_role"},
     "ocpp_ingest": {"authenticated", "service_role"},
+    "release_session": {"authenticated", "service_role"},
     "send_command": {"authenticated", "service_role"},
     "set_station_password": {"authenticated", "service_role"},
     "start_charge": {"authenticated", "service_role"},

@@ -365,10 +365,11 @@ def test_implausible_energy_is_held_where_the_station_says_so(world: World) -> N
     world.stop(transaction, 7_930_000)
     world.heartbeat()
     assert world.session(transaction)["settled_at"] is None
-    world.sql("select private.settle_session(id) from charging_sessions")
+    released = world.rpc("service_role", "release_session", session_id=session["id"])
     session = world.session(transaction)
     assert (session["flags"], session["amount"]) == (["implausible_energy"], 118950)
     assert session["settled_at"] is not None
+    assert world.rpc("service_role", "release_session", session_id=session["id"]) == released  # billed once
 
 
 def test_energy_up_to_the_power_of_the_connector_is_plausible(world: World) -> None:
