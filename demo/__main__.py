@@ -51,11 +51,15 @@ async def run() -> int:
     bridge: BridgeProcess | None = None
     try:
         await asyncio.to_thread(stack.up)
+        if stop.is_set():  # Ctrl-C meanwhile
+            return 130
         env = await ensure_users(stack.env_path) | {"OCPP_URL": ocpp_url}
         env_file.update(stack.env_path, {"OCPP_URL": ocpp_url})
         say("2. The bridge")
         bridge = BridgeProcess(env, ocpp_port, LOCAL / "log" / "bridge.log", BRIDGE_PID)
         await bridge.start()
+        if stop.is_set():
+            return 130
         say(f"  Stations connect to {ocpp_url}/{{station_id}}")
         async with SimulatedStation(
             ocpp_url, STATION, car=DEMO_CAR, time_factor=DEMO_SPEED, meter_interval_s=600

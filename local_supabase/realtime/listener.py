@@ -70,16 +70,22 @@ class Listener:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _listen(self, attempted: asyncio.Event) -> None:
+        failing = False
         while True:
             try:
                 async with await connect(self._url, self._settings.database_timeout_s) as connection:
                     await connection.execute(f"listen {_CHANNEL}")
                     self.ready.set()
                     attempted.set()
+                    if failing:
+                        logger.warning("notifications from the database again")
+                    failing = False
                     async for notification in connection.notifies():
                         self._take(notification.payload)
             except (psycopg.Error, OSError, TimeoutError) as exc:
-                logger.warning("no notifications from the database", extra={"error": str(exc).strip()})
+                if not failing:  # once per outage
+                    logger.warning("no notifications from the database: %s", str(exc).strip().partition("\n")[0])
+                failing = True
             finally:
                 self.ready.clear()
                 attempted.set()
