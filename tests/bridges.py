@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -16,8 +17,10 @@ from typing import Any
 import httpx
 
 from local_supabase import LocalSupabase
+from local_supabase.process import birth
 
 PATIENCE_S = 40
+RUNNING = Path(__file__).resolve().parent.parent / ".local" / "test-stacks" / "bridges"
 SIGN_IN = ("SUPABASE_URL", "SUPABASE_ANON_KEY", "BRIDGE_EMAIL", "BRIDGE_PASSWORD")
 LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (?P<logger>\S+) - (?P<level>[A-Z]+) - (?P<text>.*)$")
 
@@ -78,6 +81,10 @@ class BridgeProcess:
                 stdout=log,
                 stderr=log,
             )
+        RUNNING.mkdir(parents=True, exist_ok=True)
+        owner = os.getpid()
+        note = {"birth": birth(self.pid), "owner": owner, "owner_birth": birth(owner)}
+        (RUNNING / f"{self.pid}.json").write_text(json.dumps(note))
 
     def start(self) -> None:
         """Start it; returns when stations may come and it listens for commands."""
@@ -111,11 +118,23 @@ class BridgeProcess:
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(number)
-        return self._process.wait(timeout=30)
+        code = self._process.wait(timeout=30)
+        (RUNNING / f"{self.pid}.json").unlink(missing_ok=True)
+        return code
 
     def kill(self) -> None:
         """End it as a crash does."""
         self.end(signal.SIGKILL)
+
+
+def stop_leftover_bridges() -> None:
+    """Stop the bridges of a test run that was killed."""
+    for path in RUNNING.glob("*.json"):
+        note = json.loads(path.read_text())
+        if birth(note["owner"]) != note["owner_birth"]:
+            if birth(int(path.stem)) == note["birth"]:
+                os.kill(int(path.stem), signal.SIGTERM)
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
