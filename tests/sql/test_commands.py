@@ -129,7 +129,7 @@ def test_expiry_out_of_range_is_refused(world: World, expires_in: str | None) ->
         (DRIVER, STATION, "OCPRM"),
         (BRIDGE, STATION, "OCPRM"),
         (OPERATOR, "NO-SUCH", "OCSTA"),
-        (str(uuid4()), STATION, "OCPRM"),
+        ("00000000-0000-4000-8000-00000000dead", STATION, "OCPRM"),
     ],
 )
 def test_only_who_runs_the_station_commands_it(world: World, who: UUID, station: str, code: str) -> None:
