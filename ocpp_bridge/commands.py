@@ -21,7 +21,9 @@ from .station import Answer, Station, refused
 log = logging.getLogger(__name__)
 
 _MAX_CLAIM = 100
-_RELEASE_S = 60.0  # for the end of a connection to reach the database, also through an outage
+# How long a command without an answer counts as held: for the end of its connection to reach the database, also
+# through an outage. Until then SQL would take it for one that got lost on its way here, and hand it out again.
+_RELEASE_S = 60.0
 _REALTIME_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -76,11 +78,10 @@ class Commands:
         self._find = find
         self._close_connection = close_connection
         self._woken = asyncio.Event()
-        self._topic: JoinsTopic | None = None
         self._new_token = asyncio.Event()
         self._token = ""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._held: set[str] = set()  # claimed, and their end is not stored yet
+        self._held: dict[str, str] = {}  # connection_id by command_id: claimed, and their end is not stored yet
         self._stopped = False
         self.joined = False
 
@@ -117,8 +118,9 @@ class Commands:
             if failing:
                 failing = False
                 log.info("Commands are claimed again")
-            self._held.update(str(command.get("command_id")) for command in claimed)  # before the next claim names them
             for command in claimed:
+                # before the next claim names them
+                self._held[str(command.get("command_id"))] = str(command.get("connection_id"))
                 self._start(self._carry_out(command))
             if len(claimed) >= _MAX_CLAIM:
                 self.wake()
@@ -148,6 +150,14 @@ class Commands:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _release(self, command_id: str, connection_id: str) -> None:
+        """Hold a command no more, unless it was handed out anew for another connection."""
+        if self._held.get(command_id) == connection_id:
+            del self._held[command_id]
+
+    def _release_later(self, command_id: str, connection_id: str) -> None:
+        asyncio.get_running_loop().call_later(_RELEASE_S, self._release, command_id, connection_id)
+
     async def _carry_out(self, command: dict[str, Any]) -> None:
         try:
             command_id, station_id, connection_id = (
@@ -158,6 +168,7 @@ class Commands:
             timeout_s = float(command.get("timeout_s") or self._settings.call_timeout)
         except (KeyError, TypeError, ValueError) as exc:
             log.error("claim_commands gave an unusable command", extra={"error": repr(exc)})
+            self._release_later(str(command.get("command_id")), str(command.get("connection_id")))
             return
         station = self._find(connection_id)
         try:
@@ -167,6 +178,7 @@ class Commands:
         except ConnectionGone as exc:
             # No answer: the end of the connection, or its successor, releases the command in SQL, which knows whether
             # it may be sent again. An answer of ours would come after that and overwrite it.
+            self._release_later(command_id, connection_id)
             self._metrics.commands.labels(outcome="connection gone").inc()
             log.warning(
                 "Command not answered, the connection is gone",
@@ -191,7 +203,7 @@ class Commands:
         try:
             await self._store(station_id, connection_id, command_id, answer)
         finally:
-            self._held.discard(command_id)
+            self._release(command_id, connection_id)
 
     async def _store(self, station_id: str, connection_id: str, command_id: str, answer: Answer) -> None:
         event = events.answer(

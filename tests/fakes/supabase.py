@@ -60,6 +60,7 @@ class FakeSupabase:
         self.heartbeats: list[dict[str, Any]] = []
         self.close_next: list[str] = []
         self.commands: list[dict[str, Any]] = []
+        self.holding: list[str] = []  # what the last claim named
         self.topics: list[FakeTopic] = []
         self.joined = asyncio.Event()
         self.replies: dict[str, Reply] = {}
@@ -110,7 +111,9 @@ class FakeSupabase:
     async def claim_commands(self, bridge_id: str, max_commands: int, holding: list[str]) -> list[dict[str, Any]]:
         if self.unavailable:
             raise SupabaseUnavailable("down")
+        self.holding = holding
         claimed, self.commands = self.commands, []
+        await self._notify()
         return claimed
 
     async def until(self, condition: Callable[[], Any]) -> Any:

@@ -4,6 +4,8 @@ import asyncio
 import uuid
 from typing import Any
 
+import pytest
+
 from tests.fakes.station import FakeStation
 from tests.fakes.supabase import FakeSupabase
 from tests.unit.conftest import LogWatch, running
@@ -84,6 +86,18 @@ async def test_a_command_whose_connection_is_gone_is_left_to_the_database(
         await station.socket.close()
         await supabase.event("disconnect")
     assert [event for event in supabase.events if event["kind"] == "answer"] == []
+
+
+async def test_a_command_whose_connection_is_gone_is_held_until_the_database_knows(
+    supabase: FakeSupabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named too long it would be lost where SQL hands it out again and that reply does not arrive."""
+    monkeypatch.setattr("ocpp_bridge.commands._RELEASE_S", 0.05)
+    async with running(supabase, claim_interval=0.01):
+        gone = command("gone")
+        supabase.commands = [gone, {"command_id": "unusable"}]
+        await supabase.until(lambda: supabase.holding == sorted([gone["command_id"], "unusable"]))
+        await supabase.until(lambda: supabase.holding == [])
 
 
 async def test_an_unanswered_command_has_timed_out_and_its_late_answer_follows(supabase: FakeSupabase) -> None:
