@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -271,14 +270,7 @@ class Schemas:
 
     def check(self, action: str, payload: dict[str, Any]) -> list[Violation]:
         """How a request deviates from its schema; empty for a valid one and for an unknown action."""
-        return self._violations(self._validators.get(action), payload)
-
-    def check_response(self, action: str, payload: dict[str, Any]) -> list[Violation]:
-        """How an answer deviates from its schema."""
-        return self._violations(self._validators.get(f"{action}Response"), payload)
-
-    @staticmethod
-    def _violations(validator: Any, payload: dict[str, Any]) -> list[Violation]:
+        validator = self._validators.get(action)
         if validator is None or validator.is_valid(payload):
             return []
         found: list[Violation] = []
@@ -302,6 +294,3 @@ class Schemas:
 def schemas() -> Schemas:
     """The one compiled set of this process."""
     return Schemas()
-
-
-Clock = Callable[[], float]

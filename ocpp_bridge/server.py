@@ -262,8 +262,6 @@ class Server:
         if connection.offered and connection.protocol_name is None:
             # OCPP-J §3.2: complete the handshake without the header, then close. Nothing is stored: the station's
             # working connection, if there is one, must not be replaced by this one.
-            connection.refuse_protocol = True
-            connection.station_id = None
             self._warn(connection, name, "no common sub-protocol", offered=",".join(connection.offered)[:200])
             return None
         key = self._refusals.key(name, credentials)
@@ -330,7 +328,6 @@ class Server:
             ping_interval_s=_seconds(station.get("ping_interval_s", 20)),
             ping_timeout_s=_seconds(station.get("ping_timeout_s", 20)),
             allow_no_subprotocol=bool(station.get("allow_no_subprotocol", True)),
-            booted=bool(station.get("booted")),
         )
 
     @staticmethod

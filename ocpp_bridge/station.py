@@ -57,7 +57,6 @@ class Policy:
     ping_interval_s: float | None = None
     ping_timeout_s: float | None = None
     allow_no_subprotocol: bool = True
-    booted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

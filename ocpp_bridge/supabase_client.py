@@ -32,7 +32,7 @@ _REFUSED_PAUSE_S = 15.0
 # SQLSTATE classes that pass: connection, resources, operator intervention, dead-lock and time-out.
 _TRANSIENT = ("08", "53", "57", "40", "55", "58", "XX")
 # PostgREST without its database (PGRST00x), and with a token it does not like (PGRST30x; a new one is on its way).
-_TRANSIENT_PGRST = ("PGRST00", "PGRST3", "PGRST002")
+_TRANSIENT_PGRST = ("PGRST00", "PGRST3")
 
 
 class SupabaseClient:

@@ -57,7 +57,7 @@ begin
   v_reply := jsonb_build_object('connect', 'accepted', 'station_id', v_station.id, 'station', jsonb_build_object(
     'strict', v_station."strict",  -- quoted, because strict is a word of PL/pgSQL
     'ping_interval_s', v_station.ping_interval_s, 'ping_timeout_s', v_station.ping_timeout_s,
-    'allow_no_subprotocol', v_station.allow_no_subprotocol, 'booted', false));
+    'allow_no_subprotocol', v_station.allow_no_subprotocol));
   if p_event ->> 'protocol' is null and not v_station.allow_no_subprotocol then
     return v_reply;  -- the bridge ends this handshake with a close; a connection that stands is left alone
   end if;

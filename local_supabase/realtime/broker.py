@@ -43,7 +43,6 @@ class Broker:
     """The members of every topic with their presences, and the rate limits, which are the project's."""
 
     def __init__(self, settings: RealtimeSettings) -> None:
-        self._max_payload_bytes = settings.max_payload_bytes
         self._members: dict[Topic, dict[Channel, None]] = {}
         self._tracked: dict[Topic, dict[Channel, Tracked]] = {}
 

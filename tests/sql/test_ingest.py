@@ -299,7 +299,6 @@ def test_station_connects_in_any_spelling_and_is_answered_with_its_own(world: Wo
         "ping_interval_s": 20,
         "ping_timeout_s": 20,
         "allow_no_subprotocol": True,
-        "booted": False,
     }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,8 +14,6 @@ from ocpp_bridge.bridge import Bridge
 from ocpp_bridge.settings import Settings
 from tests.fakes.station import FakeStation
 from tests.fakes.supabase import FakeSupabase
-
-RunBridge = Callable[..., AbstractAsyncContextManager[Bridge]]
 
 
 def make_settings(**changes: Any) -> Settings:
