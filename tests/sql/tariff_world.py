@@ -76,18 +76,23 @@ class World:
         return row[0]
 
     def rule(self, tariff_type: str, price: object, name: str | None = None, **columns: object) -> UUID:
-        """Insert a rule into the plan; columns as in tariff_rules."""
+        """Insert a rule into the plan, newer than those before; columns as in tariff_rules. A refusal undoes itself."""
         row = {
             "tariff_plan_id": PLAN,
             "name": name or tariff_type,
             "tariff_type": tariff_type,
             "price": price,
+            "created_at": datetime.now(UTC),  # now() stands still in a transaction
             **columns,
         }
-        names = psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, row))
-        marks = psycopg.sql.SQL(", ").join(map(psycopg.sql.Placeholder, row))
-        statement = psycopg.sql.SQL("insert into tariff_rules ({}) values ({}) returning id").format(names, marks)
-        inserted = self.db.execute(statement, row).fetchone()
+        with self.db.transaction():
+            return self._insert("tariff_rules", row)
+
+    def _insert(self, table: str, row: dict[str, Any]) -> UUID:
+        columns = map(psycopg.sql.Identifier, row), map(psycopg.sql.Placeholder, row)
+        names, marks = (psycopg.sql.SQL(", ").join(part) for part in columns)
+        statement = psycopg.sql.SQL("insert into {} ({}) values ({}) returning id")
+        inserted = self.db.execute(statement.format(psycopg.sql.Identifier(table), names, marks), row).fetchone()
         assert inserted is not None
         return UUID(str(inserted[0]))
 
@@ -145,19 +150,15 @@ class World:
             "tariff": Jsonb(self.snapshot(start), dumps=dumps),
             **columns,
         }
-        names = psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, row))
-        marks = psycopg.sql.SQL(", ").join(map(psycopg.sql.Placeholder, row))
-        statement = psycopg.sql.SQL("insert into charging_sessions ({}) values ({}) returning id").format(names, marks)
-        inserted = self.db.execute(statement, row).fetchone()
-        assert inserted is not None
+        session = self._insert("charging_sessions", row)
         with self.db.cursor() as cursor:
             cursor.executemany(
                 "insert into meter_values (station_id, connector_id, session_id, reported_at, received_at, energy_wh,"
                 " samples, digest)"
                 " values (%s, 1, %s, %s, %s, %s, '[]', gen_random_uuid())",
-                [(STATION, inserted[0], at, at, register) for at, register in samples],
+                [(STATION, session, at, at, register) for at, register in samples],
             )
-        return UUID(str(inserted[0]))
+        return session
 
     def bill(self, session: UUID, until: datetime | None = None) -> Json:
         return self.one("select private.price_session(s, %s) from charging_sessions as s where id = %s", until, session)

@@ -16,8 +16,8 @@ from tests.support import Api, acting_as
 
 
 @pytest.fixture
-def world(db: psycopg.Connection) -> World:
-    world = World(db)
+def world(undone: psycopg.Connection) -> World:
+    world = World(undone)
     world.rule("per_kwh", 15, "Energy")
     return world
 

@@ -16,8 +16,8 @@ KW = 1000  # Wh in an hour
 
 
 @pytest.fixture
-def world(db: psycopg.Connection) -> World:
-    return World(db)
+def world(undone: psycopg.Connection) -> World:
+    return World(undone)
 
 
 def local(text: str) -> datetime:
@@ -173,16 +173,16 @@ def test_all_conditions_together(world: World) -> None:
         ("UTC", []),
     ],
 )
-def test_zone_changes_are_found_to_the_second(db: psycopg.Connection, zone: str, changes: list[str]) -> None:
-    found = db.execute(
+def test_zone_changes_are_found_to_the_second(undone: psycopg.Connection, zone: str, changes: list[str]) -> None:
+    found = undone.execute(
         "select private.zone_changes(%s, '2026-01-01 00:00:00.123456Z', '2026-12-31Z')", [zone]
     ).fetchone()
     assert found == ([utc(c) for c in changes],)
 
 
 @pytest.fixture
-def berlin(db: psycopg.Connection) -> World:
-    return World(db, "Europe/Berlin")
+def berlin(undone: psycopg.Connection) -> World:
+    return World(undone, "Europe/Berlin")
 
 
 def test_a_night_in_spring_has_an_hour_less(berlin: World) -> None:

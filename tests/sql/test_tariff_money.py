@@ -15,8 +15,8 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def world(db: psycopg.Connection) -> World:
-    return World(db)
+def world(undone: psycopg.Connection) -> World:
+    return World(undone)
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_amounts_are_rounded_half_up_to_the_minor_unit(
     ("currency", "digits"),
     [("KGS", 2), ("EUR", 2), ("JPY", 0), ("KRW", 0), ("KWD", 3), ("TND", 3), ("CLF", 4), (None, 2)],
 )
-def test_minor_units_are_those_of_iso_4217(db: psycopg.Connection, currency: str | None, digits: int) -> None:
-    assert db.execute("select private.currency_digits(%s)", [currency]).fetchone() == (digits,)
+def test_minor_units_are_those_of_iso_4217(undone: psycopg.Connection, currency: str | None, digits: int) -> None:
+    assert undone.execute("select private.currency_digits(%s)", [currency]).fetchone() == (digits,)
 
 
 def test_every_line_is_rounded_and_the_cost_is_their_sum(world: World) -> None:
@@ -119,7 +119,7 @@ def test_a_plan_refuses_a_rule_in_another_currency(world: World) -> None:
         world.rule("session_fee", 1, currency="USD")
     assert caught.value.sqlstate == "OCTRF"
     world.rule("session_fee", 1)
-    with pytest.raises(psycopg.Error, match="mix currencies"):
+    with pytest.raises(psycopg.Error, match="mix currencies"), world.db.transaction():
         world.db.execute("update tariff_rules set currency = 'USD' where tariff_type = 'session_fee'")
 
 
@@ -131,11 +131,12 @@ def test_a_plan_changes_its_currency_in_one_statement_or_behind_inactive_rules(w
     world.db.execute("update tariff_rules set is_active = false")
     world.rule("per_kwh", 15)
     assert world.quote(100)["currency"] == "KGS"
-    with pytest.raises(psycopg.Error, match="mix currencies"):
+    with pytest.raises(psycopg.Error, match="mix currencies"), world.db.transaction():
         world.db.execute("update tariff_rules set is_active = true")
 
 
-def test_two_who_add_rules_at_once_cannot_mix_currencies(world: World) -> None:
+def test_two_who_add_rules_at_once_cannot_mix_currencies(db: psycopg.Connection) -> None:
+    world = World(db)
     with psycopg.connect(world.db.info.dsn, password=world.db.info.password) as other:
         world.db.execute("begin")
         world.rule("per_kwh", 15)
@@ -151,15 +152,14 @@ def test_two_who_add_rules_at_once_cannot_mix_currencies(world: World) -> None:
 
 def test_own_prices_are_in_the_currency_of_the_plan(world: World) -> None:
     world.rule("per_minute", 1)
-    with pytest.raises(
-        psycopg.Error, match='station "ST-1" has a price of its own in USD, its tariff plan is in KGS'
-    ) as caught:
+    refusal = 'station "ST-1" has a price of its own in USD, its tariff plan is in KGS'
+    with pytest.raises(psycopg.Error, match=refusal) as caught, world.db.transaction():
         world.db.execute("update stations set price_per_kwh = 1, currency = 'USD'")
     assert caught.value.sqlstate == "OCTRF"
     world.db.execute("update stations set currency = 'USD'")  # says nothing without a price
     assert world.quote(0, 10)["currency"] == "KGS"
     world.db.execute("update stations set currency = 'KGS', price_per_kwh = 1")
-    with pytest.raises(psycopg.Error, match="mix currencies"):
+    with pytest.raises(psycopg.Error, match="mix currencies"), world.db.transaction():
         world.db.execute("update tariff_rules set currency = 'USD'")
 
 
@@ -184,6 +184,6 @@ def test_numbers_that_are_none_are_refused(world: World, columns: dict[str, obje
     with pytest.raises(psycopg.Error) as caught:
         world.rule("per_kwh", columns.pop("price"), **columns)
     assert caught.value.sqlstate == "OCTRF"
-    with pytest.raises(psycopg.Error) as caught:
+    with pytest.raises(psycopg.Error) as caught, world.db.transaction():
         world.db.execute("update stations set session_fee = 'NaN' where id = %s", [STATION])
     assert caught.value.sqlstate == "OCTRF"

@@ -14,8 +14,8 @@ NOON = utc("2026-05-06T06:00")  # a Wednesday, 12:00 in Bishkek
 
 
 @pytest.fixture
-def world(db: psycopg.Connection) -> World:
-    return World(db)
+def world(undone: psycopg.Connection) -> World:
+    return World(undone)
 
 
 def test_25_5_kwh_at_15_kgs_cost_382_5(world: World) -> None:

@@ -22,8 +22,8 @@ WINDOWS = [
 
 
 @pytest.fixture
-def world(db: psycopg.Connection) -> World:
-    return World(db)
+def world(undone: psycopg.Connection) -> World:
+    return World(undone)
 
 
 def day_and_night(world: World) -> None:
@@ -120,8 +120,8 @@ def test_a_session_across_windows_midnight_and_a_weekend(world: World) -> None:
 
 
 @pytest.mark.parametrize(("start", "hours"), [("2026-03-28T21:13", 9), ("2026-10-24T20:13", 9)])
-def test_a_session_across_a_daylight_saving_change(db: psycopg.Connection, start: str, hours: int) -> None:
-    world = World(db, "Europe/Berlin")
+def test_a_session_across_a_daylight_saving_change(undone: psycopg.Connection, start: str, hours: int) -> None:
+    world = World(undone, "Europe/Berlin")
     rules = [
         *WINDOWS,
         {"tariff_type": "per_minute", "name": "small hours", "price": 1, "time_start": "01:40", "time_end": "03:20"},
