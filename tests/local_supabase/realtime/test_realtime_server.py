@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientWSTimeout
 
 from local_supabase.realtime import RealtimeSettings
+from local_supabase.realtime.listener import Announced
 from local_supabase.realtime.rates import CallWindow, RollingRate
 
 from .world import SECRET, Client, Running, mint
@@ -314,9 +315,19 @@ def test_calls_are_counted_in_a_moving_window() -> None:
     assert window.allow()
 
 
-async def test_beyond_the_event_rate_receivers_are_closed_and_other_senders_refused(serve: Any) -> None:
+async def test_beyond_the_event_rate_receivers_are_closed_and_other_senders_refused(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     running: Running = await serve(max_events_per_second=100)
-    rate = running.server.broker.events
+    broker = running.server.broker
+    rate, wanted, refused = broker.events, broker.wanted, asyncio.Event()
+
+    def noting_refusals(announced: Announced) -> bool:
+        if not (answer := wanted(announced)):
+            refused.set()
+        return answer
+
+    monkeypatch.setattr(broker, "wanted", noting_refusals)
     async with running.client() as sender, running.client() as receiver, running.client() as private:
         for client in (sender, receiver):
             assert await client.join("r") == OK
@@ -337,6 +348,7 @@ async def test_beyond_the_event_rate_receivers_are_closed_and_other_senders_refu
             assert response.status == 429
             assert await response.json() == {"message": "You have exceeded your rate limit"}
             assert response.headers["x-rate-limit"] == "100"
+        await asyncio.wait_for(refused.wait(), 30)
         rate._completed.clear()
         rate._average = 0
         await running.send("allowed:rw:r", {"lost": False})
