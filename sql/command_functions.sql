@@ -24,8 +24,7 @@ comment on function private.station_by_id is 'The station, found without regard 
 create or replace function private.is_online(p_station_id text) returns boolean
 language sql stable set search_path = ''
 as $$
-  select exists (select from private.station_connections as c join private.bridges as b on b.id = c.bridge_id
-                  where c.station_id = p_station_id and c.disconnected_at is null and b.lease_expires_at > now())
+  select exists (select from private.open_connections where station_id = p_station_id)
 $$;
 comment on function private.is_online is 'Whether a living bridge holds a connection of the station.';
 

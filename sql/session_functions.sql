@@ -446,9 +446,7 @@ begin
   v_steps := v_session.meter_steps_wh
     + greatest(v_meter - coalesce(v_session.meter_last_wh, v_session.meter_start_wh, v_meter), 0);
   v_difference := v_meter - coalesce(v_session.meter_start_wh, v_meter);
-  v_energy := case when v_difference >= 0 and v_meter >= coalesce(v_session.meter_max_wh, v_meter) and not v_session.meter_restarted
-                   then v_difference else v_steps end;
-  -- What the connector could have given in the time, and a tenth; a minute and 100 Wh for clocks and registers in whole units.
+  v_energy := private.energy_so_far(v_session.meter_start_wh, v_meter, greatest(v_session.meter_max_wh, v_meter), v_steps, v_session.meter_restarted);
   v_power := (select coalesce(c.power, p_station.power_capacity) from (select) as one
                 left join public.connectors as c on c.station_id = p_station.id and c.number = v_session.connector_id);
   v_most := private.most_energy_wh(v_power, v_stop - v_session.start_time);

@@ -397,7 +397,7 @@ comment on column public.charging_sessions.stop_reason is 'Reason of OCPP 1.6 §
 comment on column public.charging_sessions.stop_requested_at is 'When stop_charge was called.';
 comment on column public.charging_sessions.provisional_at is 'When it was ended for want of a StopTransaction; one that still comes within a day wins.';
 comment on column public.charging_sessions.expires_at is 'Pending: until when the StartTransaction must have come.';
-comment on column public.charging_sessions.flags is 'What wants a look: implausible_energy, clock_wrong, meter_reset, unknown_id_tag, …';
+comment on column public.charging_sessions.flags is 'What wants a look: implausible_energy, clock_wrong, meter_restarted, id_tag_refused, …: docs/architecture.md.';
 comment on column public.charging_sessions.error is 'Why the session came to nothing, for people.';
 comment on column public.charging_sessions.tariff is 'The tariff as it was when the session began.';
 comment on column public.charging_sessions.receipt is 'The itemised bill {cost, currency, lines}; set once, when the session is settled.';
@@ -587,6 +587,11 @@ create table private.station_connections (
 comment on table private.station_connections is 'The newest connection of each station; the newest socket wins.';
 comment on column private.station_connections.booted_at is 'BootNotification accepted on this connection.';
 create index station_connections_bridge_id_idx on private.station_connections (bridge_id) where disconnected_at is null;
+
+create view private.open_connections with (security_invoker = on) as
+select c.* from private.station_connections as c join private.bridges as b on b.id = c.bridge_id
+ where c.disconnected_at is null and b.lease_expires_at > now();
+comment on view private.open_connections is 'Connections of the stations that are online: not closed, and held by a bridge whose lease is valid.';
 
 create table private.station_keys (
   station_id text primary key references public.stations (id) on delete cascade on update cascade,

@@ -405,8 +405,7 @@ begin
      where c.connection_id = mine.connection_id
              and (c.last_message_at < mine.last_message_at or c.disconnected_at is not null or c.bridge_id <> bridge_heartbeat.bridge_id)
            or c.connection_id <> mine.connection_id
-             and (c.disconnected_at is not null
-                  or not exists (select from private.bridges as b where b.id = c.bridge_id and b.lease_expires_at > now()))
+             and not exists (select from private.open_connections as o where o.station_id = c.station_id)
        for update of c skip locked
   )
   update private.station_connections as c
@@ -419,9 +418,8 @@ begin
 
   select coalesce(jsonb_agg(e -> 'connection_id'), '[]') into v_close
     from jsonb_array_elements(bridge_heartbeat.seen) as e
-    join private.station_connections as c on c.station_id = e ->> 'station_id'
-   where c.connection_id <> (e ->> 'connection_id')::uuid and c.disconnected_at is null
-     and exists (select from private.bridges as b where b.id = c.bridge_id and b.lease_expires_at > now());
+    join private.open_connections as c on c.station_id = e ->> 'station_id'
+   where c.connection_id <> (e ->> 'connection_id')::uuid;
 
   -- Rows that say connected here although the bridge has no such socket: it was closed while we could not be told.
   perform private.disconnect_station(jsonb_build_object('station_id', c.station_id, 'connection_id', c.connection_id, 'received_at', now()))

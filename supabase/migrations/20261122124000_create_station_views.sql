@@ -13,9 +13,8 @@ language sql stable set search_path = ''
 security definer  -- the table is private; the rows are those of the caller's stations
 as $$
   select c.station_id, c.bridge_id, c.connection_id, c.protocol, c.remote_address, c.connected_at, c.last_message_at
-    from private.station_connections as c join private.bridges as b on b.id = c.bridge_id
-   where c.disconnected_at is null and b.lease_expires_at > now()
-     and ((select private.sees_all()) or c.station_id = any ((select private.operated_station_ids())::text[]))
+    from private.open_connections as c
+   where (select private.sees_all()) or c.station_id = any ((select private.operated_station_ids())::text[])
 $$;
 comment on function private.visible_connections is 'Open connections of the stations that the caller runs.';
 
@@ -35,9 +34,8 @@ create or replace function private.presence(p_station_id text, out online boolea
 language sql stable set search_path = ''
 security definer  -- the table is private; whether a station is online is public
 as $$
-  select (c.disconnected_at is null and coalesce(b.lease_expires_at > now(), false)), c.last_message_at
-    from private.station_connections as c left join private.bridges as b on b.id = c.bridge_id
-   where c.station_id = p_station_id
+  select exists (select from private.open_connections where station_id = p_station_id), c.last_message_at
+    from private.station_connections as c where c.station_id = p_station_id
 $$;
 comment on function private.presence is 'Whether a station is online, and when it was last heard.';
 
