@@ -305,7 +305,7 @@ async def silent(url: str, **options: Any) -> FakeStation:
 
 async def test_a_station_that_answered_a_ping_once_and_no_more_is_closed(supabase: FakeSupabase) -> None:
     supabase.stations["TEST-001"] = {"ping_interval_s": 0.05, "ping_timeout_s": 0.05}
-    async with running(supabase) as bridge:
+    async with running(supabase, close_timeout=0.1) as bridge:
         station = await silent(f"ws://127.0.0.1:{bridge.port}/ws/TEST-001")
         link = connected(bridge)
         pong = await link.socket.ping()
