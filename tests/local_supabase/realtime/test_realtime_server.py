@@ -327,7 +327,7 @@ async def test_beyond_the_event_rate_receivers_are_closed_and_other_senders_refu
             refused.set()
         return answer
 
-    monkeypatch.setattr(broker, "wanted", noting_refusals)
+    monkeypatch.setattr(running.server.listener, "_wanted", noting_refusals)
     async with running.client() as sender, running.client() as receiver, running.client() as private:
         for client in (sender, receiver):
             assert await client.join("r") == OK
