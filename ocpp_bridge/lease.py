@@ -87,5 +87,5 @@ class Lease:
         self._metrics.lease_renewals.labels(outcome="renewed").inc()
         closing = reply.get("close")
         for connection_id in closing if isinstance(closing, list) else []:
-            self._close_connection(str(connection_id), "replaced by a newer connection")
+            self._close_connection(str(connection_id), "replaced by a newer connection, or not registered any more")
         return True

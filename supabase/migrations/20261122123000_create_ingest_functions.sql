@@ -418,8 +418,10 @@ begin
 
   select coalesce(jsonb_agg(e -> 'connection_id'), '[]') into v_close
     from jsonb_array_elements(bridge_heartbeat.seen) as e
-    join private.open_connections as c on c.station_id = e ->> 'station_id'
-   where c.connection_id <> (e ->> 'connection_id')::uuid;
+   where exists (select from private.open_connections as c
+                  where c.station_id = e ->> 'station_id' and c.connection_id <> (e ->> 'connection_id')::uuid)
+      -- deleted or renamed: under this id nothing can be stored any more, and only a new handshake says so
+      or not exists (select from public.stations as s where s.id = e ->> 'station_id');
 
   -- Rows that say connected here although the bridge has no such socket: it was closed while we could not be told.
   perform private.disconnect_station(jsonb_build_object('station_id', c.station_id, 'connection_id', c.connection_id, 'received_at', now()))
@@ -429,7 +431,7 @@ begin
      and pg_try_advisory_xact_lock(private.station_lock(c.station_id));
   return jsonb_build_object('lease_expires_at', v_lease, 'close', v_close);
 end $$;
-comment on function public.bridge_heartbeat is 'For bridges, every few seconds: renews the lease (15 s) and names the connections that are no longer their station''s newest. '
+comment on function public.bridge_heartbeat is 'For bridges, every few seconds: renews the lease (15 s) and names the connections to close: no longer their station''s newest, or of a station that is gone. '
   'seen: the open sockets as [{station_id, connection_id, last_message_at}].';
 
 create or replace function private.end_lost_sessions() returns void

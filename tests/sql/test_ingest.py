@@ -411,6 +411,15 @@ def test_socket_that_is_not_the_newest_is_to_be_closed(world: World) -> None:
     assert world.heartbeat(seen=old)["close"] == [old[0]["connection_id"]]
 
 
+@pytest.mark.parametrize(
+    "change", ["delete from stations where id = %s", "update stations set id = 'NEW' where id = %s"]
+)
+def test_socket_of_a_station_that_is_gone_is_to_be_closed(world: World, change: str) -> None:
+    """Under that id nothing is stored any more: the station would repeat its messages for ever."""
+    world.sql(change, STATION)
+    assert world.heartbeat(seen=seen(world, *BOTH))["close"] == [world.connections[STATION]]
+
+
 def test_connection_marked_lost_in_an_outage_is_taken_back(world: World) -> None:
     world.ingest(world.event("disconnect", code=1006, reason=""))
     assert world.heartbeat(seen=seen(world, *BOTH))["close"] == []
