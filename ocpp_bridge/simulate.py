@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import math
 import os
 import sys
 from collections.abc import AsyncIterator
+
+from websockets.exceptions import InvalidURI
+from websockets.uri import parse_uri
 
 from .simulator import CallRefused, Car, SimulatedStation
 
@@ -20,19 +24,49 @@ HELP = """\
   status                   show and report all       raw FRAME                send a frame as it is
   help                     this list                 quit                     leave"""
 
+# Before the first command is read and before leaving: so that commands from a pipe find a station that is connected,
+# and what they caused is stored.
+_PATIENCE_S = 10.0
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `ocpp-bridge simulate`."""
-    parser.add_argument("--url", default="ws://127.0.0.1:8000/ws", help="where the bridge listens (%(default)s)")
+    parser.add_argument(
+        "--url", type=_url, default="ws://127.0.0.1:8000/ws", help="where the bridge listens (%(default)s)"
+    )
     parser.add_argument("--id", default="TEST-001", help="the station's id (%(default)s)")
-    parser.add_argument("--connectors", type=int, default=1, help="how many connectors (%(default)s)")
-    parser.add_argument("--power", type=float, default=7400, help="W that the car draws (%(default)s)")
-    parser.add_argument("--energy", type=int, help="Wh after which the car is full (never)")
-    parser.add_argument("--factor", type=float, default=1, help="how many times faster a session runs (%(default)s)")
-    parser.add_argument("--interval", type=float, default=60, help="seconds between meter values (%(default)s)")
+    parser.add_argument("--connectors", type=_count, default=1, help="how many connectors (%(default)s)")
+    parser.add_argument("--power", type=_positive, default=7400, help="W that the car draws (%(default)s)")
+    parser.add_argument("--energy", type=_count, help="Wh after which the car is full (never)")
+    parser.add_argument(
+        "--factor", type=_positive, default=1, help="how many times faster a session runs (%(default)s)"
+    )
+    parser.add_argument("--interval", type=_positive, default=60, help="seconds between meter values (%(default)s)")
     parser.add_argument("--password", help="Basic auth key as text")
     parser.add_argument("--password-hex", help="Basic auth key as hex digits")
     parser.add_argument("--auto", action="store_true", help="no prompt: plug and unplug by itself until Ctrl-C")
+
+
+def _url(text: str) -> str:
+    try:
+        parse_uri(text)
+    except InvalidURI:
+        raise argparse.ArgumentTypeError(f"{text!r} is no WebSocket URL; e.g. ws://127.0.0.1:8000/ws") from None
+    return text
+
+
+def _positive(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < (number := float(text)) < math.inf:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no number greater than 0")
+
+
+def _count(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if (number := int(text)) > 0:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number greater than 0")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -65,16 +99,22 @@ async def _run(station: SimulatedStation, *, prompt: bool) -> None:
         if not prompt:
             await asyncio.Event().wait()  # until Ctrl-C
         print(HELP, flush=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                await station.tried.wait()
         async for line in _lines():
             words = line.split()
             if words[:1] in (["quit"], ["exit"], ["q"]):
-                return
+                break
             try:
                 await _do(station, line, words)
             except (ConnectionError, TimeoutError, CallRefused) as exc:
-                print(f"not done: {exc}")
+                print(f"not done: {exc}", flush=True)
             except (KeyError, ValueError, IndexError):
-                print("not understood; try: help")
+                print("not understood; try: help", flush=True)
+        if station.connected.is_set():
+            with contextlib.suppress(TimeoutError):
+                await station.delivered(_PATIENCE_S)
 
 
 async def _do(station: SimulatedStation, line: str, words: list[str]) -> None:

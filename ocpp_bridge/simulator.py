@@ -137,6 +137,7 @@ class SimulatedStation:
         self.registration = "none"
         self.connected = asyncio.Event()
         self.accepted = asyncio.Event()  # set while BootNotification has been accepted
+        self.tried = asyncio.Event()  # the first attempt to connect and boot has ended, well or not
         self.changed = asyncio.Condition()  # notified after every change of a connector or a transaction
         self._identity = {"chargePointVendor": vendor, "chargePointModel": model, "firmwareVersion": "1.0.0"}
         self._say_to = say
@@ -202,6 +203,7 @@ class SimulatedStation:
                 failures += 1
                 if failures == 1:
                     self._say(f"cannot connect to {self.url}: {exc}")
+                self.tried.set()
             if not self._stopping:
                 await asyncio.sleep(_RECONNECT_PAUSES_S[min(failures, len(_RECONNECT_PAUSES_S) - 1)])
 
@@ -245,11 +247,13 @@ class SimulatedStation:
                 if isinstance(interval, int) and interval > 0:
                     self.configuration["HeartbeatInterval"] = (str(interval), False)
             else:
+                self.tried.set()
                 await asyncio.sleep(interval if isinstance(interval, int) and interval > 0 else 10)
         for number in (0, *self.connectors):
             with contextlib.suppress(CallRefused, TimeoutError):
                 await self._report(number)
         self.accepted.set()
+        self.tried.set()
         await self._tell()
         while True:
             await asyncio.sleep(self._number("HeartbeatInterval") or 3600)
