@@ -8,15 +8,17 @@ import signal
 from typing import Any, Protocol
 
 from . import ocppj
-from .commands import ClaimsCommands, Commands, JoinsTopic
+from .commands import ClaimsCommands, Commands
 from .ingest import Ingest, IngestsEvents
 from .lease import Lease, RenewsLease
 from .logs import Throttle
 from .metrics import Metrics
-from .server import Registry, Server
+from .registry import Registry
+from .server import Server
 from .settings import Settings
 from .station import Surroundings
 from .supabase_client import SupabaseClient
+from .wake_ups import JoinsTopic, WakeUps
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +54,12 @@ class Bridge:
         self.registry = Registry()
         self._supabase: Supabase = supabase if supabase is not None else SupabaseClient(settings)
         self.ingest = Ingest(self._supabase, settings, self.metrics)
-        self.commands = Commands(
-            self._supabase,
+        self.commands = Commands(self._supabase, self.ingest, settings, self.metrics, self.registry.find)
+        self.wake_ups = WakeUps(
             lambda: self._supabase.topic(f"bridge:{settings.bridge_id}"),
-            self.ingest,
             settings,
             self.metrics,
-            self.registry.find,
+            self.commands.wake,
             self._close_connection,
         )
         self.lease = Lease(self._supabase, settings, self.metrics, self.registry.seen, self._close_connection)
@@ -88,13 +89,13 @@ class Bridge:
             "ready": self._supabase.signed_in and self.lease.held and not self._stopping,
             "signed_in": self._supabase.signed_in,
             "lease": self.lease.held,
-            "commands": "realtime" if self.commands.joined else "polling",
+            "commands": "realtime" if self.wake_ups.joined else "polling",
             "stations": len(self.registry),
         }
 
     async def __aenter__(self) -> Bridge:
         ocppj.schemas()
-        self._supabase.on_token = self.commands.token_changed
+        self._supabase.on_token = self.wake_ups.token_changed
         await self.server.start()
         await self._supabase.start()
         self._tasks = [
@@ -144,11 +145,11 @@ class Bridge:
 
     async def _claim(self) -> None:
         await self._supabase.wait_signed_in()
-        await self.commands.run_claims()
+        await self.commands.run()
 
     async def _realtime(self) -> None:
         await self._supabase.wait_signed_in()
-        await self.commands.run_realtime()
+        await self.wake_ups.run()
 
     async def _guard(self, work: Any, name: str) -> None:
         """A background task that breaks is a bug: say so loudly and end the process, so that it is restarted."""

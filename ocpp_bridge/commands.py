@@ -1,6 +1,6 @@
-"""Carries commands to stations: wake-up -> claim -> call -> result.
+"""Carries commands to stations: claim -> call -> result.
 
-The truth is in table `commands`. Realtime only says when to look; the bridge also looks after every join, after every
+The truth is in table `commands`. Realtime only says when to look (wake_ups.py); the bridge also looks after every
 answer that says there is more, and every few seconds, so a lost broadcast costs seconds and never a command.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from . import events
-from .errors import BridgeError, ConnectionGone, NotStored, RealtimeUnavailable, SupabaseUnavailable
+from .errors import BridgeError, ConnectionGone, NotStored, SupabaseUnavailable
 from .ingest import Ingest
 from .metrics import Metrics
 from .settings import Settings
@@ -24,7 +24,6 @@ _MAX_CLAIM = 100
 # How long a command without an answer counts as held: for the end of its connection to reach the database, also
 # through an outage. Until then SQL would take it for one that got lost on its way here, and hand it out again.
 _RELEASE_S = 60.0
-_REALTIME_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class ClaimsCommands(Protocol):
@@ -34,27 +33,7 @@ class ClaimsCommands(Protocol):
         """Commands for this bridge's stations, besides those it holds."""
 
 
-class JoinsTopic(Protocol):
-    """One life of the bridge's Realtime topic; see supabase_client.Topic."""
-
-    lost: asyncio.Event
-    why_lost: str
-
-    async def join(self, on_message: Callable[[str, dict[str, Any]], None]) -> None:
-        """Join; raises RealtimeUnavailable."""
-
-    async def answers(self) -> bool:
-        """Whether the server still replies."""
-
-    async def set_auth(self, token: str) -> None:
-        """Carry a fresh token."""
-
-    async def close(self) -> None:
-        """Give it up."""
-
-
 FindStation = Callable[[str], Station | None]  # by connection_id
-CloseConnection = Callable[[str, str], None]  # connection_id, reason
 
 
 class Commands:
@@ -63,38 +42,26 @@ class Commands:
     def __init__(
         self,
         supabase: ClaimsCommands,
-        make_topic: Callable[[], JoinsTopic],
         ingest: Ingest,
         settings: Settings,
         metrics: Metrics,
         find: FindStation,
-        close_connection: CloseConnection,
     ) -> None:
         self._supabase = supabase
-        self._make_topic = make_topic
         self._ingest = ingest
         self._settings = settings
         self._metrics = metrics
         self._find = find
-        self._close_connection = close_connection
         self._woken = asyncio.Event()
-        self._new_token = asyncio.Event()
-        self._token = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._held: dict[str, str] = {}  # connection_id by command_id: claimed, and their end is not stored yet
         self._stopped = False
-        self.joined = False
 
     def wake(self) -> None:
         """Look for commands now. Many wake-ups make one look."""
         self._woken.set()
 
-    def token_changed(self, token: str) -> None:
-        """Carry the fresh token to Realtime."""
-        self._token = token
-        self._new_token.set()
-
-    async def run_claims(self) -> None:
+    async def run(self) -> None:
         """Claim until cancelled."""
         failing = False
         while True:
@@ -221,64 +188,4 @@ class Commands:
             log.warning("Answer to a command not stored", extra={"command_id": command_id, "error": str(exc)})
             return
         if reply.get("more"):
-            self.wake()
-
-    # --- Realtime ---
-
-    async def run_realtime(self) -> None:
-        """Keep the bridge's topic joined until cancelled. Without Realtime commands are still found, only later."""
-        failures = 0
-        while True:
-            topic = self._make_topic()
-            try:
-                await topic.join(self._on_message)
-                self.joined = True
-                self._metrics.realtime_joined.set(1)
-                self._metrics.realtime_joins.inc()
-                log.info("Realtime joined", extra={"bridge_id": self._settings.bridge_id})
-                failures = 0
-                self.wake()  # what was sent while nobody listened
-                reason = await self._watch(topic)
-                log.warning("Realtime lost, joining again", extra={"reason": reason})
-            except RealtimeUnavailable as exc:
-                failures += 1
-                if failures == 1:
-                    log.warning("Realtime is away; commands are found by polling", extra={"error": str(exc)})
-            finally:
-                self.joined = False
-                self._metrics.realtime_joined.set(0)
-                await topic.close()
-            await asyncio.sleep(_REALTIME_PAUSES_S[min(failures, len(_REALTIME_PAUSES_S) - 1)])
-
-    async def _watch(self, topic: JoinsTopic) -> str:
-        """Return, with the reason, when the topic is lost; carry fresh tokens to it until then."""
-        self._new_token.clear()
-        lost = asyncio.create_task(topic.lost.wait())
-        try:
-            while True:
-                token = asyncio.create_task(self._new_token.wait())
-                try:
-                    await asyncio.wait(
-                        {lost, token},
-                        timeout=self._settings.realtime_probe_interval,
-                        return_when=asyncio.FIRST_COMPLETED,
-                    )
-                finally:
-                    token.cancel()
-                    await asyncio.gather(token, return_exceptions=True)
-                if topic.lost.is_set():
-                    return topic.why_lost
-                if self._new_token.is_set():
-                    self._new_token.clear()
-                    await topic.set_auth(self._token)
-                elif not await topic.answers():
-                    return topic.why_lost or "no reply to a heartbeat"
-        finally:
-            lost.cancel()
-            await asyncio.gather(lost, return_exceptions=True)
-
-    def _on_message(self, event: str, payload: dict[str, Any]) -> None:
-        if event == "disconnect":
-            self._close_connection(str(payload.get("connection_id")), "disconnected by the central system")
-        else:
             self.wake()

@@ -20,7 +20,7 @@ _LIBRARIES = {
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
     "hpack": logging.WARNING,
-    # commands.py supervises Realtime and reports its state itself.
+    # wake_ups.py supervises Realtime and reports its state itself.
     "realtime": logging.CRITICAL,
 }
 

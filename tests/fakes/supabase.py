@@ -20,6 +20,7 @@ class FakeTopic:
         self.lost = asyncio.Event()
         self.why_lost = ""
         self.tokens: list[str] = []
+        self.carried = asyncio.Event()  # set with the first of them
         self.alive = True
         self.closed = False
         self.send: Callable[[str, dict[str, Any]], None] = lambda event, payload: None
@@ -36,6 +37,7 @@ class FakeTopic:
 
     async def set_auth(self, token: str) -> None:
         self.tokens.append(token)
+        self.carried.set()
 
     async def close(self) -> None:
         self.closed = True

@@ -51,7 +51,7 @@ async def running(settings: Settings) -> AsyncIterator[Bridge]:
     async with Bridge(settings) as bridge:
         async with asyncio.timeout(30):
             # Asked over and over, as whoever waits for /ready does.
-            while not (bridge.readiness()["ready"] and bridge.commands.joined):  # noqa: ASYNC110
+            while not (bridge.readiness()["ready"] and bridge.wake_ups.joined):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         yield bridge
 
