@@ -7,9 +7,9 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import commands, meter_values
+from bench import commands, gateway, meter_values
 
-ALL = {"commands": commands.main, "meter_values": meter_values.main}
+ALL = {"commands": commands.main, "meter_values": meter_values.main, "gateway": gateway.main}
 
 
 def _processor() -> str:

@@ -1,33 +1,28 @@
 """What the local API gateway costs: the same RPC through it and straight to PostgREST.
 
-Usage: python bench/gateway.py [requests]. Starts a stack of its own, prints requests/s and CPU per request.
+Starts a stack of its own, prints requests/s and CPU per request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from bench.system import cpu_of
 from local_supabase import LocalSupabase
 from local_supabase.gateway.postgrest_client import PostgrestClient
 
 CONCURRENCY = 8
+REQUESTS = 3000
 EVENTS = [
     {"kind": "call", "station_id": f"ST-{n}", "payload": {"meterValue": [{"value": str(n) * 20}]}} for n in range(60)
 ]
 BODY = json.dumps({"events": EVENTS}).encode()
 SQL = """create function public.echo(events jsonb) returns int language sql as 'select jsonb_array_length(events)';
          grant execute on function public.echo to anon"""
-
-
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def load(port: int, path: str, key: str, total: int) -> float:
@@ -48,7 +43,6 @@ async def load(port: int, path: str, key: str, total: int) -> float:
 
 
 def main() -> None:
-    total = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
     with tempfile.TemporaryDirectory() as folder:
         stack = LocalSupabase(Path(folder), durable=False)
         stack.up(migrate=False)
@@ -62,10 +56,10 @@ def main() -> None:
                 ("direct", stack.ports.postgrest, "/rpc/echo"),
                 ("gateway", stack.api_port, "/rest/v1/rpc/echo"),
             ):
-                asyncio.run(load(port, path, stack.anon_key, total // 10))  # warm up
-                before = {part: cpu_s(pid) for part, pid in pids.items()}
-                rates[name] = asyncio.run(load(port, path, stack.anon_key, total))
-                spent = {part: (cpu_s(pid) - before[part]) / total * 1e6 for part, pid in pids.items()}
+                asyncio.run(load(port, path, stack.anon_key, REQUESTS // 10))  # warm up
+                before = {part: cpu_of(pid) for part, pid in pids.items()}
+                rates[name] = asyncio.run(load(port, path, stack.anon_key, REQUESTS))
+                spent = {part: (cpu_of(pid) - before[part]) / REQUESTS * 1e6 for part, pid in pids.items()}
                 print(
                     f"{name:<8} {rates[name]:7.0f} requests/s of {len(BODY)} bytes   CPU per request:"
                     f" gateway {spent['gateway']:4.0f} µs, PostgREST {spent['postgrest']:4.0f} µs"
@@ -73,7 +67,3 @@ def main() -> None:
             print(f"gateway/direct {rates['gateway'] / rates['direct']:.2f}")
         finally:
             stack.down()
-
-
-if __name__ == "__main__":
-    main()
