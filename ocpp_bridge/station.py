@@ -348,7 +348,7 @@ class Station:
                 "Message not stored, the station has to repeat it",
                 extra={"station_id": self.id, "action": action, "message_id": message.message_id, "error": str(exc)},
             )
-            return self._error(message.echo, ocppj.INTERNAL_ERROR, "not stored, please send it again")
+            return self._error(message.echo, ocppj.INTERNAL_ERROR, "not stored, send it again")
         if (line := reply.get("log")) is not None:
             self._log_line(line)
         if reply.get("more"):
