@@ -50,8 +50,12 @@ async def run() -> int:
     say("1. The local Supabase")
     bridge: BridgeProcess | None = None
     try:
-        await asyncio.to_thread(stack.up)
-        if stop.is_set():  # Ctrl-C meanwhile
+        try:
+            await asyncio.to_thread(stack.up)
+        except LocalSupabaseError:
+            if not stop.is_set():
+                raise
+        if stop.is_set():  # Ctrl-C meanwhile; it also reaches the programs that up() runs, which fail of it
             return 130
         env = await ensure_users(stack.env_path) | {"OCPP_URL": ocpp_url}
         env_file.update(stack.env_path, {"OCPP_URL": ocpp_url})
