@@ -49,6 +49,30 @@ PRIVATE_FUNCTIONS = {
     "price_periods",
 }
 SIGNED_IN_FUNCTIONS = {"sees_all", "visible_connections"}
+# Of those that an API role may call, the ones that need no more rights than the caller has.
+INVOKERS = {
+    "calculate_cost",
+    "currency_digits",
+    "fail",
+    "is_admin",
+    "price_periods",
+    "sees_all",
+    "tariff_cuts",
+    "zone_changes",
+}
+# Triggers that read or write what whoever causes them may not.
+DEFINER_TRIGGERS = {
+    "check_plan_currency",
+    "check_station_price",
+    "forget_command_secret",
+    "handle_auth_user",
+    "hide_command_secret",
+    "publish_command",
+    "publish_connector",
+    "publish_presence",
+    "publish_session",
+    "wake_bridge",
+}
 
 ARGUMENTS = {
     "calculate_cost": "station_id text, energy_kwh numeric, minutes numeric DEFAULT 0, connector_id integer DEFAULT NULL::integer, "
@@ -174,6 +198,12 @@ def test_security_definer_is_explained_where_it_is_written() -> None:
         for line in path.read_text().splitlines():
             if "security definer" in line and not line.strip().startswith("--"):
                 assert "--" in line, f"{path.name}: {line}"
+
+
+def test_functions_with_more_rights_than_their_caller_are_the_listed_ones(catalogue: psycopg.Connection[Any]) -> None:
+    callable_by_api_roles = set(PUBLIC_FUNCTIONS) | PRIVATE_FUNCTIONS | SIGNED_IN_FUNCTIONS
+    definers = {f["proname"] for f in functions(catalogue) if f["prosecdef"]}
+    assert definers == (callable_by_api_roles - INVOKERS) | DEFINER_TRIGGERS
 
 
 def may_execute(db: psycopg.Connection[Any], schema: str) -> dict[str, set[str]]:
