@@ -295,6 +295,27 @@ def test_hiccup_of_the_meter_is_not_billed(world: World) -> None:
     assert (session["energy"], session["flags"]) == (Decimal("2.5"), [])
 
 
+@pytest.mark.parametrize("last", [3000.6, 3010, 3050])
+def test_samples_rounded_up_are_no_restart_of_the_meter(world: World, last: float) -> None:
+    """meterStop is whole Wh, samples have decimals or are kWh: the stop may lie a little below the last of them."""
+    transaction = world.begin(at=-60)
+    for at, wh in ((-40, 2000), (-1, last)):
+        world.meter(at, wh, transaction=transaction)
+    world.stop(transaction, 3000)
+    session = world.session(transaction)
+    assert (session["energy"], session["amount"], session["flags"]) == (2, 30, [])
+    assert [line["quantity"] for line in session["receipt"]["lines"]] == [2]
+
+
+def test_small_register_that_began_anew_before_the_stop_is_still_noticed(world: World) -> None:
+    transaction = world.begin(meter=0, at=-60)
+    for at, wh in ((-50, 3000), (-30, 400)):
+        world.meter(at, wh, transaction=transaction)
+    world.stop(transaction, 2950)
+    session = world.session(transaction)
+    assert (session["energy"], session["flags"]) == (Decimal("5.95"), ["meter_restarted"])
+
+
 def test_meter_that_begins_anew_loses_nothing(world: World) -> None:
     transaction = world.begin(at=-60)
     for at, wh in ((-50, 4000), (-40, 100), (-30, 600), (-20, 1600)):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
+import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
@@ -45,6 +46,25 @@ PEOPLE = {
     SUPERADMIN: ("superadmin@example.org", "superadmin", None),
     BRIDGE: ("bridge@example.org", "bridge", None),
 }
+
+
+VALID: dict[str, Json] = {  # a payload for each command
+    "RemoteStartTransaction": {"idTag": "AB12", "connectorId": 1},
+    "RemoteStopTransaction": {"transactionId": 7},
+    "Reset": {"type": "Soft"},
+    "TriggerMessage": {"requestedMessage": "StatusNotification"},
+    "UnlockConnector": {"connectorId": 1},
+    "ChangeAvailability": {"connectorId": 0, "type": "Inoperative"},
+    "ChangeConfiguration": {"key": "HeartbeatInterval", "value": ""},
+    "GetConfiguration": {},
+    "ClearCache": {},
+    "DataTransfer": {"vendorId": "org.example"},
+}
+
+
+def refused(code: str) -> AbstractContextManager[Any]:
+    """Expect a refusal by private.fail() with this code."""
+    return pytest.raises(psycopg.ProgrammingError, match=f'"code" : "{code}"')
 
 
 def iso(at: datetime) -> str:
@@ -227,6 +247,15 @@ class World:
         payload = {"transactionId": transaction, "meterStop": meter, "timestamp": iso(self.at(at)), **more}
         return self.send("StopTransaction", payload, station, at if received is None else received)
 
+    # --- as a person
+    def send_command(
+        self, action: str = "ClearCache", payload: Json = None, who: UUID | str = OPERATOR, **args: object
+    ) -> Row:
+        """A command to STATION, queued; without a payload the one of VALID."""
+        values = {"station_id": STATION, "payload": VALID[action] if payload is None else payload, **args}
+        row: Row = self.rpc(who, "send_command", action=action, **values)
+        return row
+
     # --- what came of it
     def session(self, transaction_id: int) -> Row:
         row: Row = self.one("select * from charging_sessions where transaction_id = %s", transaction_id)
@@ -246,6 +275,11 @@ class World:
     def claim(self, bridge: str = BRIDGE_ID) -> list[Row]:
         commands: list[Row] = self.rpc("service_role", "claim_commands", bridge_id=bridge)
         return commands
+
+    def claim_one(self) -> Row:
+        """The only command that waits for the bridge."""
+        (command,) = self.claim()
+        return command
 
     def answer(
         self, command_id: object, outcome: str, station: str = STATION, received: float = 0, **fields: object
