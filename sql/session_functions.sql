@@ -446,6 +446,12 @@ begin
   v_steps := v_session.meter_steps_wh
     + greatest(v_meter - coalesce(v_session.meter_last_wh, v_session.meter_start_wh, v_meter), 0);
   v_difference := v_meter - coalesce(v_session.meter_start_wh, v_meter);
+  if v_meter < v_session.meter_last_wh and v_session.meter_last_wh = v_session.meter_max_wh and v_meter > v_session.meter_max_wh - 100
+     and v_difference >= 0 then
+    -- Samples in kWh or with decimals, a stop in whole Wh (§6.49): it says it finer, and no meter has restarted.
+    v_session.meter_max_wh := v_meter;
+    v_steps := v_steps - (v_session.meter_last_wh - v_meter);
+  end if;
   v_energy := private.energy_so_far(v_session.meter_start_wh, v_meter, greatest(v_session.meter_max_wh, v_meter), v_steps, v_session.meter_restarted);
   v_power := (select coalesce(c.power, p_station.power_capacity) from (select) as one
                 left join public.connectors as c on c.station_id = p_station.id and c.number = v_session.connector_id);
