@@ -34,7 +34,8 @@ class Topic:
             timeout=max(1, round(settings.realtime_timeout)),
         )
         self._client.access_token = token
-        # Messages before the server's replication is up are lost although the join succeeded (protocol.md 3.8).
+        # Messages before the server's replication is up are lost although the join succeeded:
+        # the server says in a system message when it is (recorded in tests, 02c_private_join_replication_ready).
         config = {
             "broadcast": {"ack": False, "self": False, "replication_ready": True},
             "presence": {"key": "", "enabled": False},
@@ -57,7 +58,7 @@ class Topic:
         """
         self._on_message = on_message
         try:
-            # A refusal is answered after 5 s (protocol.md 4.3), a cold server may need some seconds more.
+            # The server answers a refusal after 5 s only; a cold server may need some seconds more.
             async with asyncio.timeout(2 * self._settings.realtime_timeout):
                 await self._client.connect()
                 await self._channel.subscribe(self._state_changed)
