@@ -1,8 +1,8 @@
 """Gathers the events of all stations into few requests.
 
 An idle bridge sends an event at once; while a request is under way the next events gather, and go when it ends, when
-they fill a request, or when the one under way takes long. So no timer delays an idle bridge, and the busier it is the
-larger its batches.
+they fill a request, or when the one under way takes long. After a request with many events it waits a few milliseconds
+for the stations that it answered. So no timer delays an idle bridge, and the busier it is the larger its batches.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 # Pauses between repeats of a request; the last one is repeated while the retry window lasts.
 _RETRY_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
+_BUSY = 8  # events in a request from which on the bridge is under load
 # Pauses of deliver(), whose events nobody else will repeat.
 _DELIVER_PAUSES_S = (1.0, 2.0, 5.0, 10.0)
 
@@ -54,7 +55,8 @@ class Ingest:
         self._pending: deque[_Item] = deque()
         self._busy: set[str] = set()  # stations with an event in a request under way
         self._requests: set[asyncio.Task[None]] = set()
-        self._last_started = 0.0
+        self._last_started = self._last_ended = 0.0
+        self._expected = 0  # how many events may come at once, as many were answered
         self._timer: asyncio.TimerHandle | None = None
         self._down = False
         self._closed = False
@@ -105,22 +107,34 @@ class Ingest:
         # While Supabase is away one request at a time is enough to find out when it is back.
         limit = 1 if self._down else self._settings.ingest_in_flight
         while self._pending and len(self._requests) < limit:
-            if self._requests and len(self._pending) < self._settings.ingest_batch_size:
-                # A near database answers in less than the spacing: then one full request at a time costs everybody the
-                # least. Towards a far one requests overlap, and the wait for it is not added up.
-                wait = self._last_started + self._settings.ingest_spacing - time.monotonic()
-                if wait > 0:
-                    if self._timer is None:
-                        self._timer = asyncio.get_running_loop().call_later(wait, self._timed)
-                    break
+            if (wait := self._wait_s()) > 0:
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._timer = asyncio.get_running_loop().call_later(wait, self._timed)
+                break
             batch = self._take()
             if not batch:
                 break
             self._last_started = time.monotonic()
+            self._expected = len(batch) if len(batch) >= _BUSY else 0
             task = asyncio.create_task(self._request(batch))
             self._requests.add(task)
             task.add_done_callback(self._finished)
         self._metrics.queue.set(len(self._pending))
+
+    def _wait_s(self) -> float:
+        """How long the next request had better wait for more events, seconds; 0 or less: not at all."""
+        if len(self._pending) >= self._settings.ingest_batch_size:
+            return 0
+        if self._requests:
+            # A near database answers in less than the spacing: then one full request at a time costs everybody the
+            # least. Towards a far one requests overlap, and the wait for it is not added up.
+            return self._last_started + self._settings.ingest_spacing - time.monotonic()
+        if len(self._pending) < self._expected:
+            # Under load the stations just answered send their next message at once. Without this the first of them
+            # would go alone and the others wait for it: two requests where one does, 1.7 times the messages a second.
+            return self._last_ended + self._settings.ingest_linger - time.monotonic()
+        return 0
 
     def _timed(self) -> None:
         self._timer = None
@@ -128,6 +142,7 @@ class Ingest:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._requests.discard(task)
+        self._last_ended = time.monotonic()
         if not task.cancelled() and task.exception() is not None:  # a bug; its futures were failed by _request
             log.error("Ingest request broke", exc_info=task.exception())
         if not self._closed:

@@ -48,6 +48,36 @@ async def test_a_request_that_takes_long_is_joined_by_another_that_is_not_full(s
     await asyncio.gather(*calls)
 
 
+async def test_under_load_a_request_waits_for_the_stations_that_were_just_answered(supabase: FakeSupabase) -> None:
+    """They come one after the other; the first of them alone would make the others wait for a request of its own."""
+    ingest = make(supabase, ingest_linger=30)
+
+    async def station(number: int, messages: int) -> None:
+        for message in range(messages):
+            await ingest.submit(event(f"S{number}", str(message)))
+            for _ in range(number):  # each a little later than the one before
+                await asyncio.sleep(0)
+
+    supabase.hold = asyncio.Event()
+    stations = [asyncio.create_task(station(number, 3)) for number in range(20)]
+    await supabase.until(lambda: len(supabase.batches) == 2)
+    supabase.hold.set()
+    first = asyncio.gather(*stations)
+    await supabase.until(lambda: len(supabase.batches) == 4)
+    sizes = [len(batch) for batch in supabase.batches]
+    assert sizes[:2] == [1, 19]
+    assert sizes[2] == sizes[3] == 19, "all that were answered, without a request for the first of them"
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_under_load_nobody_waits_for_stations_that_stay_silent(supabase: FakeSupabase) -> None:
+    ingest = make(supabase, ingest_linger=0.01)
+    await asyncio.gather(*(ingest.submit(event(f"S{number}")) for number in range(20)))
+    await ingest.submit(event("S0", "2"))
+    assert [len(batch) for batch in supabase.batches] == [1, 19, 1]
+
+
 async def test_events_of_one_station_never_overtake_each_other(supabase: FakeSupabase) -> None:
     """Its id may be spelled differently in the URL; the order holds all the same."""
     ingest = make(supabase, ingest_in_flight=4)
