@@ -22,7 +22,7 @@ from .sessions import Client, Tokens
 from .settings import AuthSettings
 from .users import Connection, Row
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 ADMIN_ROLES = ("service_role", "supabase_admin")
 DESCRIPTION = "GoTrue is a user registration and authentication API"
 DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|m|s))+")
@@ -130,7 +130,7 @@ class AuthServer:
                 except AuthError as exc:
                     return exc.response(request)
                 except (psycopg.Error, PoolTimeout) as exc:
-                    LOG.error("auth request failed: %s", exc, extra={"path": path})
+                    log.error("auth request failed: %s", exc, extra={"path": path})
                     return broken("Unexpected failure, please check server logs for more information").response(request)
                 return body if isinstance(body, web.Response) else web.json_response(body, status=status)
         if any(pattern.fullmatch(path) for _, pattern, _ in self._routes):
@@ -213,7 +213,7 @@ class AuthServer:
             )
             if confirmed:
                 return 200, await sessions.sign_in(connection, self.tokens, user_id, call.client)
-            LOG.warning("nobody sends a confirmation to %s: confirm with PUT /admin/users/%s", email, user_id)
+            log.warning("nobody sends a confirmation to %s: confirm with PUT /admin/users/%s", email, user_id)
             return 200, await self._show(connection, user_id)
 
     # ----------------------------------------------------------------------------------------- the signed-in

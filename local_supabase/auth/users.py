@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from .errors import AuthError, broken, email_exists, invalid
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 AUDIENCE = "authenticated"
 INSTANCE = UUID(int=0)  # every row has it; Supabase Auth finds no row without it
 Connection = psycopg.AsyncConnection[DictRow]
@@ -48,7 +48,7 @@ def check_row(row: Row, message: str) -> Row:
     """The row itself. Raises what Supabase Auth answers for a row it cannot read."""
     missing = [column for column in NEVER_NULL if row[column] is None]
     if missing:
-        LOG.warning("auth.users %s: null in %s; Supabase Auth cannot read such a row", row["id"], ", ".join(missing))
+        log.warning("auth.users %s: null in %s; Supabase Auth cannot read such a row", row["id"], ", ".join(missing))
         raise broken(message)
     return row
 

@@ -21,7 +21,7 @@ from .functions import Functions
 from .postgrest_client import PostgrestClient
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 MAX_BODY = 50 * 1024 * 1024
 OPEN_AUTH_PATHS = ("/verify", "/callback", "/authorize", "/.well-known/jwks.json")  # reached by links, without a key
 APIKEY_PARAMETER = re.compile(r"([?&])apikey=[^&]*")  # PostgREST would take it for a filter
@@ -92,7 +92,7 @@ class Gateway:
                     await request.read(),
                 )
             except OSError as exc:
-                LOG.warning("PostgREST gave no answer: %r", exc)
+                log.warning("PostgREST gave no answer: %r", exc)
                 response = web.json_response(UNREACHABLE, status=502)
             else:
                 response = web.Response(status=answer.status, headers=answer.headers, body=answer.body)

@@ -15,7 +15,7 @@ from . import cors
 from .access import Gate, apikey_of
 from .functions import BootError, Functions
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 TIMEOUT_S = 150.0  # a hosted function has as long to begin its answer
 HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "host")
@@ -62,10 +62,10 @@ class FunctionProxy:
             port = await self._functions.port(name, settings)
             return await self._forward(request, port, apikey)
         except BootError as exc:
-            LOG.error("%s", exc)
+            log.error("%s", exc)
             return _refuse(503, "BOOT_ERROR", "Function failed to start (please check logs)")
         except aiohttp.ClientError as exc:
-            LOG.error("function %s gave no answer: %r", name, exc)
+            log.error("function %s gave no answer: %r", name, exc)
             return _refuse(500, "WORKER_ERROR", "Function exited due to an error (please check logs)")
 
     async def _forward(self, request: web.Request, port: int, apikey: str | None) -> web.StreamResponse:

@@ -18,7 +18,7 @@ from .. import env_file, ports
 from ..process import Service
 from .config import GatewayConfig
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 BOOT_TIMEOUT_S = 60.0  # the first start downloads imports
 LOOK_AGAIN_S = 1.0  # files are looked at for changes at most this often
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -105,7 +105,7 @@ class Functions:
             options += ["--import-map", os.fspath(settings.import_map)]
         service = self._service(name)
         service.log.parent.mkdir(parents=True, exist_ok=True)
-        with service.log.open("ab") as log:
+        with service.log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 self._config.deno,
                 *command,
@@ -114,8 +114,8 @@ class Functions:
                 cwd=settings.entrypoint.parent,
                 env=self._environment(port),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
             )
         service.note(process.pid)
@@ -127,7 +127,7 @@ class Functions:
                     await process.wait()
                 raise BootError(f"function {name} did not start; see {service.log}:\n{service.tail()}")
             await asyncio.sleep(0.05)
-        LOG.info("function started", extra={"function": name, "port": port})
+        log.info("function started", extra={"function": name, "port": port})
         return _Running(process, port, version, time.monotonic())
 
     def _environment(self, port: int) -> dict[str, str]:

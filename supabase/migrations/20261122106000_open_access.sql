@@ -240,6 +240,7 @@ create policy "Drivers read their own meter values, operators their stations'" o
   using (session_id = any ((select private.own_session_ids())::uuid[]) or station_id = any ((select private.operated_station_ids())::text[]));
 create policy "Users read their own commands, operators their stations'" on public.commands for select to authenticated
   using (created_by = (select auth.uid()) or station_id = any ((select private.operated_station_ids())::text[]));
+-- Messages outlive their station; then no company has it any more.
 create policy "Operators read messages of their stations, admins all" on public.ocpp_messages for select to authenticated
   using (station_id = any ((select private.operated_station_ids())::text[]) or (select private.is_admin()));
 create policy "Operators read orphans of their stations" on public.transaction_orphans for select to authenticated
