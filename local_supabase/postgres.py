@@ -118,7 +118,8 @@ class Postgres:
         if not ports.is_free(self.port):
             raise LocalSupabaseError(
                 f"Port {self.port}, wanted for PostgreSQL, is in use by another program."
-                " Is it another `make run`? Stop it, or take a free port: python -m local_supabase up --db-port 0"
+                " Is it another `make run`? Stop it, or take a free port:"
+                " DB_PORT=54332 make run, or python -m local_supabase up --db-port 0"
             )
         self._write_settings()
         self._remove_stale_lock()

@@ -236,7 +236,8 @@ class LocalSupabase:
         if not ports.is_free(self.api_port):
             raise LocalSupabaseError(
                 f"Port {self.api_port}, wanted for the API, is in use by another program."
-                " Is it another `make run`? Stop it, or take a free port: python -m local_supabase up --api-port 0"
+                " Is it another `make run`? Stop it, or take a free port:"
+                " API_PORT=54331 make run, or python -m local_supabase up --api-port 0"
             )
         config = GatewayConfig(
             port=self.api_port,

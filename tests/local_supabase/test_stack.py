@@ -141,6 +141,7 @@ def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
         done = command("--dir", str(tmp_path / "a"), "up", "--api-port", "0", "--db-port", port)
         assert (done.returncode, "Traceback" in done.stderr) == (1, False)
         assert f"Port {port}, wanted for PostgreSQL, is in use" in done.stderr
+        assert "DB_PORT=54332 make run" in done.stderr
         assert "--db-port 0" in done.stderr
 
 
