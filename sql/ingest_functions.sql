@@ -250,6 +250,7 @@ comment on function private.store_messages is 'Keeps messages with their answers
 
 create or replace function private.ingest_together(p_events jsonb) returns jsonb
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off  -- as store_meter_values
 as $$
 declare
   v_replies jsonb[] := array_fill('{"ok": true}'::jsonb, array[jsonb_array_length(p_events)]);

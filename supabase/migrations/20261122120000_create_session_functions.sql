@@ -201,6 +201,7 @@ comment on function private.ensure_connector is 'The connector''s number, its ro
 -- Prices -----------------------------------------------------------------------------------------
 create or replace function private.reprice_sessions(p_session_ids uuid[]) returns void
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off  -- as store_meter_values
 as $$
 begin
   update public.charging_sessions as s
@@ -209,7 +210,7 @@ begin
             from public.charging_sessions as o
            where o.id = any (p_session_ids) and o.status = 'started' and o.tariff is not null
            order by o.id) as p
-   where s.id = p.id;
+   where s.id = p.id and s.id = any (p_session_ids);
 end $$;
 comment on function private.reprice_sessions is 'Brings the running cost of sessions up to their last meter value.';
 
@@ -381,6 +382,8 @@ comment on function private.end_provisionally is 'Ends a session whose StopTrans
 -- Meter values -----------------------------------------------------------------------------------
 create or replace function private.store_meter_values(p_items jsonb) returns uuid[]
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+-- Plans are kept from when the tables were small: they must not read them whole when they have grown.
+set enable_seqscan = off
 as $$
 declare
   v_grown uuid[];
@@ -501,8 +504,8 @@ begin
            energy = round(private.energy_so_far(s.meter_start_wh, coalesce(g.last_wh, s.meter_last_wh), greatest(s.meter_max_wh, g.max_wh),
                                                 s.meter_steps_wh + g.steps_wh, s.meter_restarted) / 1000, 3),
            power_w = case when s.status = 'started' then coalesce(g.power_w, s.power_w) else 0 end, soc_percent = coalesce(g.soc_percent, s.soc_percent)
-      from growth as g, locked as l
-     where s.id = g.session_id and l.id = s.id
+      from growth as g
+     where s.id = g.session_id and s.id = any (array(select id from locked))
     returning s.id
   )
   select coalesce(array_agg(id), '{}') into v_grown from grown;
