@@ -112,10 +112,21 @@ language plpgsql volatile set search_path = ''
 security definer  -- as hide_command_secret
 as $$
 begin
+  if new.status = 'timed_out' and lower(new.payload ->> 'key') = 'authorizationkey' then
+    -- The answer may still come, and then it must be known what the station took: a hash will do for that.
+    update private.command_secrets as x
+       set payload = jsonb_build_object('key_hash', encode(sha256(k.salt || convert_to(x.payload ->> 'value', 'UTF8')), 'hex'))
+      from private.station_keys as k
+     where x.command_id = new.id and k.station_id = new.station_id and x.payload ? 'value';
+    if found then
+      return null;
+    end if;
+  end if;
   delete from private.command_secrets where command_id = new.id;
   return null;
 end $$;
-comment on function private.forget_command_secret is 'Trigger: a command that will not be sent any more needs its secret no more.';
+comment on function private.forget_command_secret is 'Trigger: a command that will not be sent any more needs its secret no more. Of a key whose answer may still come its hash is '
+  'left, which private.keep_house() forgets after a day.';
 create or replace trigger forget_secret after update of status on public.commands for each row
   when (new.action = 'ChangeConfiguration' and new.status not in ('queued', 'sent')) execute function private.forget_command_secret();
 
@@ -382,6 +393,18 @@ as $$
 $$;
 comment on function private.release_commands is 'Commands that wait for an answer on a connection other than p_connection_id: queued again where that is harmless, else timed out.';
 
+create or replace function private.take_new_key(p_command public.commands) returns void
+language sql volatile set search_path = ''
+as $$
+  update private.station_keys as k
+     set key_hash = coalesce(decode(x.payload ->> 'key_hash', 'hex'), sha256(k.salt || convert_to(x.payload ->> 'value', 'UTF8'))), created_at = now()
+    from private.command_secrets as x
+   where x.command_id = p_command.id and k.station_id = p_command.station_id
+     and (x.payload ? 'value' or k.created_at <= p_command.created_at)  -- the hash is of the salt that was
+$$;
+comment on function private.take_new_key is 'The station has taken another AuthorizationKey: from its next connection on it must show that, and the old one counts '
+  'no more (OCPP-J 1.6 §6.2.2). A station that needs no password goes on needing none.';
+
 create or replace function private.take_answer(p_event jsonb) returns jsonb
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
@@ -405,6 +428,9 @@ begin
     when 'result' then case when coalesce(p_event #>> '{payload,status}', 'Accepted') in ('Accepted', 'Scheduled', 'RebootRequired', 'Unlocked')
                             then 'accepted' else 'rejected' end
     when 'timeout' then 'timed_out' else 'failed' end::public.command_status;
+  if v_status = 'accepted' and v_command.action = 'ChangeConfiguration' and lower(v_command.payload ->> 'key') = 'authorizationkey' then
+    perform private.take_new_key(v_command);  -- before the update, which forgets the secret
+  end if;
   update public.commands
      set status = v_status, result = case when v_outcome = 'result' then private.redact(action, p_event -> 'payload') end,
          error = case v_outcome when 'result' then null when 'timeout' then format('no answer within %s s', timeout_s) else coalesce(v_error, 'failed') end,

@@ -477,6 +477,8 @@ begin
                    where status = 'started' and priced_at > live_at and live_at < now() - (select live_update_interval from private.settings)
                      for update skip locked);
     delete from private.bridges where lease_expires_at < now() - interval '1 day';
+    delete from private.command_secrets as x using public.commands as c
+     where c.id = x.command_id and c.status = 'timed_out' and c.created_at < now() - interval '1 day';
   exception when others then
     raise warning 'housekeeping failed: % (%)', sqlerrm, sqlstate;  -- the lease of the bridge matters more
   end;

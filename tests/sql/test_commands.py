@@ -445,6 +445,58 @@ def test_secret_reaches_the_station_and_nobody_else(world: World, end: str) -> N
     assert secret not in json.dumps(everything)
 
 
+@pytest.mark.parametrize(
+    ("answer", "counts"),
+    [("Accepted", "new"), ("RebootRequired", "new"), ("late", "new"), ("Rejected", "old"), ("NotSupported", "old")],
+)
+def test_key_that_the_station_took_is_its_password_and_the_old_one_no_more(
+    world: World, answer: str, counts: str
+) -> None:
+    """OCPP-J 1.6 §6.2.2: once accepted the old key must not be accepted any more, else it must be."""
+    keys = {"old": "11" * 20, "new": "22" * 20}
+    world.rpc("service_role", "set_station_password", station_id=STATION, password=keys["old"])
+    row = world.send_command("ChangeConfiguration", {"key": "AuthorizationKey", "value": keys["new"]})
+    world.claim_one()
+    if answer == "late":
+        world.answer(row["id"], "timeout")
+    world.answer(row["id"], "result", payload={"status": "Accepted" if answer == "late" else answer})
+    for name, key in keys.items():
+        reply = world.connect(basic_user=STATION, basic_key_hex=key)
+        assert reply["connect"] == ("accepted" if name == counts else "unauthorized")
+    assert world.count("private.command_secrets") == 0
+
+
+def test_key_sent_to_a_station_without_a_password_makes_none(world: World) -> None:
+    row = world.send_command("ChangeConfiguration", {"key": "AuthorizationKey", "value": "22" * 20})
+    world.claim_one()
+    world.answer(row["id"], "result", payload={"status": "Accepted"})
+    assert world.connect()["connect"] == "accepted"
+
+
+def test_key_whose_answer_is_late_waits_as_a_hash_for_a_day(world: World) -> None:
+    key = "22" * 20
+    world.rpc("service_role", "set_station_password", station_id=STATION, password="11" * 20)
+    row = world.send_command("ChangeConfiguration", {"key": "AuthorizationKey", "value": key})
+    world.claim_one()
+    world.answer(row["id"], "timeout")
+    assert key not in str(world.sql("select * from private.command_secrets"))
+    for age, left in (("23 hours", 1), ("25 hours", 0)):
+        world.sql("update commands set created_at = now() - %s::interval", age)
+        world.heartbeat()
+        assert world.count("private.command_secrets") == left
+
+
+def test_late_answer_does_not_undo_a_password_set_meanwhile(world: World) -> None:
+    world.rpc("service_role", "set_station_password", station_id=STATION, password="11" * 20)
+    row = world.send_command("ChangeConfiguration", {"key": "AuthorizationKey", "value": "22" * 20})
+    world.sql("update commands set created_at = now() - interval '1 minute'")
+    world.claim_one()
+    world.answer(row["id"], "timeout")
+    world.rpc("service_role", "set_station_password", station_id=STATION, password="33" * 20)
+    world.answer(row["id"], "result", payload={"status": "Accepted"})
+    assert world.connect(basic_user=STATION, basic_key_hex="33" * 20)["connect"] == "accepted"
+
+
 def test_secrets_in_a_configuration_are_redacted(world: World) -> None:
     row = world.send_command("GetConfiguration")
     world.claim_one()
