@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     ingest_batch_bytes: int = Field(4_000_000, ge=100_000, description="bytes in one request, a single event excepted")
     ingest_in_flight: int = Field(3, ge=1, le=16, description="requests under way at once")
     ingest_spacing: float = Field(0.025, ge=0, description="seconds before a request that is not full joins another")
-    ingest_linger: float = Field(0.008, ge=0, description="seconds to wait, under load, for the stations just answered")
+    ingest_linger: float = Field(0.01, ge=0, description="seconds to wait, under load, for the stations just answered")
     ingest_queue: int = Field(20_000, ge=100, description="events waiting; further ones are refused at once")
 
     claim_interval: Seconds = Field(3, description="seconds between look-ups for commands, besides wake-ups")

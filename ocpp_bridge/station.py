@@ -387,7 +387,7 @@ class Station:
             extra = line.get("extra") if isinstance(line.get("extra"), dict) else {}
             # "name", "message" and the like would overwrite fields of the record.
             safe = {key: value for key, value in (extra or {}).items() if key not in _RESERVED}
-            self._log.log(level, "%s", line["message"], extra={"station_id": self.id, **safe})
+            self._log.log(level, "%.300s", line["message"], extra={"station_id": self.id, **safe})
 
     def _error(self, echo: Any, code: str, description: str, details: dict[str, Any] | None = None) -> str:
         self.around.metrics.errors.labels(code=code).inc()

@@ -88,6 +88,9 @@ begin
   if p_action = 'UnlockConnector' and private.to_integer(p_payload -> 'connectorId') < 1 then
     perform private.fail(400, 'OCPAY', 'UnlockConnector: connectorId begins at 1');
   end if;
+  if p_action = 'GetConfiguration' and p_payload ? 'key' and jsonb_typeof(p_payload -> 'key') <> 'array' then
+    perform private.fail(400, 'OCPAY', 'GetConfiguration: "key" must be a list of texts', 'Leave it out to ask for all keys.');
+  end if;
 end $$;
 comment on function private.check_command is 'Refuses what no station could take: 400 OCACT for the action, 400 OCPAY for its payload.';
 

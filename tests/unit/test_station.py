@@ -184,6 +184,15 @@ async def test_the_log_line_of_the_database_appears_under_the_stations_name(
     assert (record.name, record.levelname, record.__dict__["amount"]) == ("ChargePoint.TEST-001", "INFO", "382.5")
 
 
+async def test_a_stations_endless_text_does_not_fill_the_log(
+    supabase: FakeSupabase, station: FakeStation, log_watch: LogWatch
+) -> None:
+    line = {"level": "INFO", "message": f"BootNotification: vendor={'x' * 5000}"}
+    supabase.replies["Heartbeat"] = {"result": {}, "log": line}
+    await station.result("Heartbeat", {})
+    await log_watch.line(line["message"][:300])
+
+
 async def test_one_poisoned_event_does_not_touch_the_others(bridge: Bridge, supabase: FakeSupabase) -> None:
     supabase.stations = {f"S{number}": {} for number in range(8)}
     supabase.poison = lambda event: SupabaseError("400") if event.get("message_id") == "bad" else None
