@@ -56,7 +56,6 @@ class Ingest:
         self._busy: set[str] = set()  # stations with an event in a request under way
         self._requests: set[asyncio.Task[None]] = set()
         self._last_started = self._last_ended = 0.0
-        self._last_size = 0  # events in the last request
         self._expected = 0  # under load: how many events will wait once the stations just answered have gone on
         self._timer: asyncio.TimerHandle | None = None
         self._down = False
@@ -117,7 +116,6 @@ class Ingest:
             if not batch:
                 break
             self._last_started = time.monotonic()
-            self._last_size = len(batch)
             task = asyncio.create_task(self._request(batch))
             self._requests.add(task)
             task.add_done_callback(self._finished)
@@ -144,7 +142,6 @@ class Ingest:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._requests.discard(task)
         self._last_ended = time.monotonic()
-        self._expected = len(self._pending) + self._last_size if self._last_size >= _BUSY else 0
         if not task.cancelled() and task.exception() is not None:  # a bug; its futures were failed by _request
             log.error("Ingest request broke", exc_info=task.exception())
         if not self._closed:
@@ -227,6 +224,8 @@ class Ingest:
                 if self._down:
                     self._down = False
                     log.info("Supabase is back")
+                # Those that wait, and the next of each station answered now.
+                self._expected = len(self._pending) + len(batch) if len(batch) >= _BUSY else 0
                 for item, reply in zip(batch, replies, strict=True):
                     if not item.future.done():
                         item.future.set_result(reply)
