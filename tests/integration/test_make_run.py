@@ -155,5 +155,7 @@ def test_a_port_that_is_none_is_refused(checkout: Path, ports: dict[str, str]) -
 
 
 def test_the_makefile_runs_the_demonstration() -> None:
-    done = subprocess.run(["make", "--no-print-directory", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.rstrip().endswith("/python -m demo")
