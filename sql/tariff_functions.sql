@@ -52,7 +52,7 @@ end $$;
 comment on function private.zone_changes is 'The instants from p_from to a day behind p_until at which the zone''s offset from UTC changes: daylight-saving time.';
 
 -- The tariff of a session ------------------------------------------------------------------------
-create or replace function private.tariff_snapshot(p_station_id text, p_connector_id integer, p_at timestamptz) returns jsonb
+create or replace function private.tariff_snapshot(p_station_id text, p_connector_id integer, p_at timestamptz, p_client_id uuid default null) returns jsonb
 language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
 security definer  -- quote and bill must see the same rules, whatever the policies hide from the caller
 as $$
@@ -393,6 +393,14 @@ end $$;
 comment on function private.price_session is 'The bill of a session under the tariff it began with, itemised as price_periods() has it; the cost so far while it runs. Writes nothing.';
 
 -- Quotes -----------------------------------------------------------------------------------------
+create or replace function private.own_account_id() returns uuid
+language sql stable set search_path = ''
+security definer  -- anon has no rights on users, and gets null
+as $$
+  select c.id from public.users as u join public.clients as c on c.id = u.client_id where u.id = auth.uid() and c.kind = 'account'
+$$;
+comment on function private.own_account_id is 'The account that pays for the caller; null for anon, staff, and drivers without one.';
+
 create or replace function public.calculate_cost(
   station_id text,
   energy_kwh numeric,
@@ -420,7 +428,7 @@ begin
     perform private.fail(400, 'OCNUM', 'at must be a time between 1970 and 2200', 'ISO 8601 with its zone, for example at=2026-01-31T18:00:00Z');
   end if;
 
-  v_tariff := private.tariff_snapshot(station_id, connector_id, v_at);
+  v_tariff := private.tariff_snapshot(station_id, connector_id, v_at, private.own_account_id());
   -- The prices are read beyond the policies (see tariff_snapshot), so the caller's policies decide here what there is.
   if not exists (select from public.stations as s where s.id = v_tariff ->> 'station_id') then
     perform private.fail(404, 'OCSTA', format('station "%s" is not known', left(station_id, 64)), 'Stations are in table stations.');
@@ -520,6 +528,6 @@ create or replace trigger check_station_price before insert or update of tariff_
 -- calculate_cost runs as its caller, so the caller needs what it calls. These touch no table, but for tariff_snapshot, which
 -- tells no more than the prices of one station; private is not exposed, so nobody calls them by themselves.
 grant execute on function private.currency_digits, private.zone_changes, private.tariff_snapshot, private.tariff_cuts,
-  private.price_periods to anon, authenticated, service_role;
+  private.price_periods, private.own_account_id to anon, authenticated, service_role;
 revoke execute on function public.calculate_cost from public;
 grant execute on function public.calculate_cost to anon, authenticated, service_role;

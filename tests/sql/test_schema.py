@@ -45,6 +45,7 @@ PRIVATE_FUNCTIONS = {
     "currency_digits",
     "zone_changes",
     "tariff_snapshot",
+    "own_account_id",
     "tariff_cuts",
     "price_periods",
 }
