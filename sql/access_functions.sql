@@ -9,6 +9,22 @@ as $$
 $$;
 comment on function private.user_role is 'Role of the signed-in user; null for anon and for users that are not active.';
 
+create or replace function private.active_user_id() returns uuid
+language sql stable set search_path = ''
+security definer  -- as user_role
+as $$
+  select id from public.users where id = auth.uid() and is_active
+$$;
+comment on function private.active_user_id is 'The signed-in user; null for anon, and for users that are gone or not active: nothing is theirs.';
+
+create or replace function private.own_client_id() returns uuid
+language sql stable set search_path = ''
+security definer  -- as user_role
+as $$
+  select client_id from public.users where id = auth.uid() and is_active
+$$;
+comment on function private.own_client_id is 'The company or account that the signed-in user belongs to; null for users that are not active.';
+
 create or replace function private.is_admin() returns boolean
 language sql stable set search_path = ''
 as $$
@@ -28,12 +44,24 @@ create or replace function private.operated_station_ids() returns text[]
 language sql stable set search_path = ''
 security definer  -- one look-up for the whole statement instead of a policy within a policy per row
 as $$
-  select coalesce(array_agg(s.id), '{}')
-    from public.stations as s
-    left join public.locations as l on l.id = s.location_id
-   where (select private.is_admin()) or l.client_id = (select private.operated_client_id())
+  select case
+    when private.is_admin() then (select coalesce(array_agg(id), '{}') from public.stations)
+    when private.operated_client_id() is null then '{}'
+    else (select coalesce(array_agg(s.id), '{}') from public.locations as l join public.stations as s on s.location_id = l.id
+           where l.client_id = (select private.operated_client_id()))
+  end
 $$;
-comment on function private.operated_station_ids is 'Stations that the signed-in user runs: an operator the company''s, an admin all.';
+comment on function private.operated_station_ids is 'Stations that the signed-in user runs: an operator the company''s, an admin all. For policies of large tables: with '
+  'station_id = any (…) an index finds the rows.';
+
+create or replace function private.operated_stations() returns setof text
+language sql stable set search_path = ''
+security definer  -- as operated_station_ids
+as $$
+  select unnest(private.operated_station_ids())
+$$;
+comment on function private.operated_stations is 'As operated_station_ids, a row each. For policies where other conditions find the rows: station_id in (…) is a '
+  'look-up in a hash table, however many stations there are.';
 
 create or replace function private.operates_location(p_location_id uuid) returns boolean
 language sql stable set search_path = ''
@@ -52,14 +80,6 @@ as $$
     select from public.tariff_plans where id = p_tariff_plan_id and client_id = private.operated_client_id())
 $$;
 comment on function private.operates_plan is 'Whether the signed-in user may change the tariff plan.';
-
-create or replace function private.own_session_ids() returns uuid[]
-language sql stable set search_path = ''
-security definer  -- as operated_station_ids
-as $$
-  select coalesce(array_agg(id), '{}') from public.charging_sessions where user_id = auth.uid()
-$$;
-comment on function private.own_session_ids is 'Sessions of the signed-in driver.';
 
 create or replace function private.may_join(p_topic text) returns boolean
 language sql stable set search_path = ''
@@ -132,11 +152,12 @@ begin
       'You may change full_name and phone.');
   end if;
   if 'superadmin' in (new.role, old.role) and private.user_role() <> 'superadmin' then
-    perform private.fail(403, 'OCPRM', 'only a superadmin may make, change or unmake a superadmin');
+    perform private.fail(403, 'OCPRM', 'only a superadmin may make, change or unmake a superadmin', 'Ask a superadmin.');
   end if;
   return new;
 end $$;
 comment on function private.guard_users is 'Trigger: the columns of users that give rights are for admins.';
 
-grant execute on function private.user_role, private.is_admin, private.operated_client_id, private.operated_station_ids,
-  private.operates_location, private.operates_plan, private.may_use_plan, private.own_session_ids, private.may_join to anon, authenticated, service_role;
+grant execute on function private.user_role, private.active_user_id, private.own_client_id, private.is_admin, private.operated_client_id,
+  private.operated_station_ids, private.operated_stations, private.operates_location, private.operates_plan, private.may_use_plan,
+  private.may_join to anon, authenticated, service_role;

@@ -3,7 +3,9 @@
 create or replace function private.operates_station(p_station_id text) returns boolean
 language sql stable set search_path = ''
 as $$
-  select coalesce(auth.role() = 'service_role', false) or p_station_id = any (private.operated_station_ids())
+  select coalesce(auth.role() = 'service_role', false) or private.is_admin() or exists (
+    select from public.stations as s join public.locations as l on l.id = s.location_id
+     where s.id = p_station_id and l.client_id = private.operated_client_id())
 $$;
 comment on function private.operates_station is 'Whether the caller runs the station.';
 

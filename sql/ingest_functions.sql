@@ -106,7 +106,9 @@ declare
 begin
   update public.stations as s
      set last_boot_at = v_received_at,
-         manufacturer = coalesce(v_payload ->> 'chargePointVendor', s.manufacturer), model = coalesce(v_payload ->> 'chargePointModel', s.model),
+         -- what an operator has entered stays; station_boots keeps what the station says of itself
+         manufacturer = coalesce(nullif(s.manufacturer, ''), v_payload ->> 'chargePointVendor'),
+         model = coalesce(nullif(s.model, ''), v_payload ->> 'chargePointModel'),
          firmware_version = coalesce(v_payload ->> 'firmwareVersion', s.firmware_version),
          serial_number = coalesce(s.serial_number, case when not exists (select from public.stations as o where o.serial_number = v_serial) then v_serial end)
    where s.id = p_station.id;

@@ -25,7 +25,7 @@ as $$
   select distinct on (s.station_id, s.connector_id) s.station_id, s.connector_id, s.id
     from public.charging_sessions as s
    where s.status = 'started'
-     and ((select private.sees_all()) or s.user_id = auth.uid() or s.station_id = any ((select private.operated_station_ids())::text[]))
+     and ((select private.sees_all()) or s.user_id = (select private.active_user_id()) or s.station_id = any ((select private.operated_station_ids())::text[]))
    order by s.station_id, s.connector_id, s.start_time desc
 $$;
 comment on function private.visible_sessions is 'Sessions under way that the caller may see, the newest of each connector.';

@@ -153,6 +153,39 @@ def test_operator_of_no_company_runs_nothing(world: World) -> None:
     assert attempt(world, OPERATOR, "insert into locations (name) values ('x')") == "denied"
 
 
+def test_who_is_not_active_has_nothing_any_more(world: World) -> None:
+    """The same token: what was theirs is gone at once, but for the row that says so; the public map stays."""
+    theirs = ("charging_sessions", "meter_values", "commands", "id_tags", "clients")
+    with acting_as(world.db, DRIVER):
+        assert all(world.count(table) for table in theirs)
+    world.sql("update users set is_active = false where id = %s", DRIVER)
+    with acting_as(world.db, DRIVER):
+        assert {table: world.count(table) for table in theirs} == dict.fromkeys(theirs, 0)
+        assert world.one("select is_active from users") is False
+        assert world.count("stations") == 2
+        assert world.count("station_status", "connectors @? '$[*].session_id ? (@ != null)'") == 0
+
+
+def test_nobody_inherits_the_messages_of_a_station_that_had_the_same_name(world: World) -> None:
+    world.sql("insert into ocpp_messages (station_id, direction, received_at) values ('GONE', 'from_station', now())")
+    world.sql(
+        "insert into stations (id, location_id, created_at) values ('GONE', %s, now() + interval '1 s')", LOCATION
+    )
+    later = "insert into ocpp_messages (station_id, direction, received_at) values ('GONE', 'from_station', %s)"
+    world.sql(later, world.at(1))
+    for who, seen in ((OPERATOR, 1), (ADMIN, 2)):
+        with acting_as(world.db, who):
+            assert world.count("ocpp_messages", "station_id = 'GONE'") == seen
+
+
+@pytest.mark.parametrize("column", ["balance", "created_at"])
+def test_no_form_writes_a_balance(world: World, column: str) -> None:
+    for who in (DRIVER, OPERATOR, ADMIN, SUPERADMIN):
+        assert attempt(world, who, f"update clients set {column} = {column}") == "denied"
+        assert attempt(world, who, f"insert into clients (name, {column}) values ('x', default)") == "denied"
+    assert attempt(world, ADMIN, "update clients set status = 'blocked'") == world.count("clients")
+
+
 def test_own_plan_and_plans_of_the_service_may_be_used(world: World) -> None:
     world.sql("insert into tariff_plans (id, name) values ('b0000000-0000-4000-8000-0000000000aa', 'Service')")
     for plan in (PLAN, SPARE["own"], "b0000000-0000-4000-8000-0000000000aa"):

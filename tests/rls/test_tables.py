@@ -221,13 +221,19 @@ STATION_COLUMNS = (
     " tariff_plan_id price_per_kwh session_fee currency admin_id registration_status strict allow_no_subprotocol ping_interval_s"
     " ping_timeout_s clock_time_zone hold_implausible"
 )
-ALL_COLUMNS = {"locations", "tariff_plans", "tariff_rules", "id_tags", "maintenance", "clients"}
+ALL_COLUMNS = {"locations", "tariff_plans", "tariff_rules", "id_tags", "maintenance"}
+CLIENT_COLUMNS = "kind name email phone address contract_number contract_start_date contract_end_date currency status"
 UPDATABLE = {
+    "clients": CLIENT_COLUMNS,
     "stations": STATION_COLUMNS,
     "connectors": "station_id number type power",
     "users": "email full_name phone role client_id admin_id is_active",
 }
-INSERTABLE = {"stations": STATION_COLUMNS, "connectors": "id station_id number type power"}
+INSERTABLE = {
+    "clients": f"id {CLIENT_COLUMNS}",
+    "stations": STATION_COLUMNS,
+    "connectors": "id station_id number type power",
+}
 
 
 @pytest.mark.parametrize(("privilege", "listed"), [("update", UPDATABLE), ("insert", INSERTABLE)])

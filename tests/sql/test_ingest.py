@@ -228,6 +228,14 @@ def test_serial_number_of_another_station_or_a_known_one_is_not_overwritten(worl
     ]
 
 
+def test_boot_does_not_overwrite_what_an_operator_has_entered(world: World) -> None:
+    world.sql("update stations set manufacturer = 'Ours', model = '', firmware_version = '1.0' where id = %s", STATION)
+    world.send("BootNotification", BOOT)
+    row = world.one("select manufacturer, model, firmware_version from stations where id = %s", STATION)
+    assert list(row.values()) == ["Ours", "Model", "1.2"]
+    assert world.one("select payload from station_boots where station_id = %s", STATION) == BOOT
+
+
 @pytest.mark.parametrize(
     "payload", [{}, {"chargePointVendor": {"x": 1}, "chargePointModel": 7, "firmwareVersion": ["x" * 500]}]
 )

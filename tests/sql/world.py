@@ -98,7 +98,8 @@ def populate(db: psycopg.Connection[Any]) -> None:
             [plan],
         )
         db.execute(
-            "insert into stations (id, location_id, tariff_plan_id, power_capacity) values (%s, %s, %s, 22)",
+            "insert into stations (id, location_id, tariff_plan_id, power_capacity, created_at)"
+            " values (%s, %s, %s, 22, now() - interval '1 year')",
             [station, location, plan],
         )
         db.execute("insert into connectors (station_id, number) values (%s, 1), (%s, 2)", [station, station])
