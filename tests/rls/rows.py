@@ -5,12 +5,14 @@ from __future__ import annotations
 from uuid import UUID
 
 from tests.sql.world import (
+    ACCOUNT,
     ADMIN,
     BRIDGE,
     COMPANY,
     DRIVER,
     LOCATION,
     OPERATOR,
+    OTHER_ACCOUNT,
     OTHER_COMPANY,
     OTHER_DRIVER,
     OTHER_LOCATION,
@@ -33,16 +35,35 @@ ACTORS: dict[str, str | UUID] = {
     "superadmin": SUPERADMIN,
     "bridge": BRIDGE,
     "service_role": "service_role",
+    "inactive": UUID("a0000000-0000-4000-8000-0000000000fe"),  # once an operator of the first company
     "stranger": UUID("a0000000-0000-4000-8000-0000000000ff"),  # a token whose user is gone
 }
+ROLE_OF = {"other_driver": "driver", "other_operator": "operator", "stranger": "inactive"}  # in spec.py
+FIRST = {"driver", "operator"}  # whose the rows of the first company are; the others have those of the second
 COMPANIES = {
-    "own": {"company": COMPANY, "location": LOCATION, "plan": PLAN, "station": STATION},
-    "other": {"company": OTHER_COMPANY, "location": OTHER_LOCATION, "plan": OTHER_PLAN, "station": OTHER_STATION},
+    "own": {"company": COMPANY, "location": LOCATION, "plan": PLAN, "station": STATION, "account": ACCOUNT},
+    "other": {
+        "company": OTHER_COMPANY,
+        "location": OTHER_LOCATION,
+        "plan": OTHER_PLAN,
+        "station": OTHER_STATION,
+        "account": OTHER_ACCOUNT,
+    },
 }
 SPARE = {"own": UUID("5a000000-0000-4000-8000-000000000001"), "other": UUID("5a000000-0000-4000-8000-000000000002")}
 
 
+def role_of(actor: str) -> str:
+    return ROLE_OF.get(actor, actor)
+
+
 def fill(world: World) -> None:
+    world.sql("insert into auth.users (id, email) values (%s, 'inactive@example.org')", ACTORS["inactive"])
+    world.sql(
+        "update users set role = 'operator', client_id = %s, is_active = false where id = %s",
+        COMPANY,
+        ACTORS["inactive"],
+    )
     world.sql("insert into id_tags (id_tag, user_id) values ('OTHERS-CARD', %s)", OTHER_DRIVER)
     for which, company in COMPANIES.items():
         spare, station = SPARE[which], company["station"]
@@ -53,6 +74,7 @@ def fill(world: World) -> None:
             company["location"],
         )
         world.sql("insert into connectors (id, station_id, number) values (%s, %s, 9)", spare, station)
+        world.sql("insert into connectors (station_id, number) values (%s, 1)", f"SPARE-{which}")
         world.sql(
             "insert into tariff_plans (id, client_id, name, is_active) values (%s, %s, 'Spare', false)",
             spare,

@@ -7,29 +7,23 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.rls.rows import ACTORS
+from tests.rls.rows import ACTORS, FIRST, role_of
+from tests.rls.spec import NONE, TOPICS
 from tests.sql.world import DRIVER, World
 from tests.support import acting_as
 
-STATION_RUNNERS = {"operator", "admin", "superadmin"}
-SIGNED_IN = set(ACTORS) - {"anon", "service_role", "stranger"}
-TOPICS = {
-    "session:{session}": {"driver"} | STATION_RUNNERS,
-    "command:{command}": {"driver"} | STATION_RUNNERS,
-    "station:ST-1": SIGNED_IN,
-    "station:SPARE-own": STATION_RUNNERS,
-    "bridge:bridge-a": {"bridge"},
-    "session:{nobody}": set(),
-    "session:": set(),
-    "session:rubbish": set(),
-    "session:{session}:more": set(),
-    "command:{nobody}": set(),
-    "station:NO-SUCH": set(),
-    "station:": set(),
-    "bridge": set(),
-    "": set(),
-    "other:{session}": set(),
-}
+NO_TOPICS = (
+    "session:{nobody}",
+    "session:",
+    "session:rubbish",
+    "session:{session}:more",
+    "command:{nobody}",
+    "station:NO-SUCH",
+    "station:",
+    "bridge",
+    "",
+    "other:{session}",
+)
 
 
 def joined(world: World, actor: str, topic: str) -> bool:
@@ -42,16 +36,25 @@ def joined(world: World, actor: str, topic: str) -> bool:
         )
 
 
+def name(world: World, topic: str) -> str:
+    return topic.format(
+        session=world.one("select id from charging_sessions where station_id = 'ST-1'"),
+        command=world.one("select id from commands where station_id = 'ST-1'"),
+        nobody=uuid4(),
+    )
+
+
 @pytest.mark.parametrize("actor", ACTORS)
 @pytest.mark.parametrize("topic", TOPICS)
 def test_joining(world: World, topic: str, actor: str) -> None:
-    names = {
-        "session": world.one("select id from charging_sessions where station_id = 'ST-1'"),
-        "command": world.one("select id from commands where station_id = 'ST-1'"),
-        "nobody": uuid4(),
-    }
-    expected = actor == "service_role" or actor in TOPICS[topic]  # the service role is above policies
-    assert joined(world, actor, topic.format(**names)) == expected
+    cell = TOPICS[topic][role_of(actor)]
+    assert joined(world, actor, name(world, topic)) == (cell == "yes" or (cell != NONE and actor in FIRST))
+
+
+@pytest.mark.parametrize("actor", sorted(set(ACTORS) - {"service_role"}))  # which is above policies
+@pytest.mark.parametrize("topic", NO_TOPICS)
+def test_nobody_joins_what_is_no_topic(world: World, topic: str, actor: str) -> None:
+    assert not joined(world, actor, name(world, topic))
 
 
 @pytest.mark.parametrize("actor", sorted(set(ACTORS) - {"service_role"}))

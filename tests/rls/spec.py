@@ -1,0 +1,310 @@
+# ruff: noqa: E501  (conditions and statements read better unbroken)
+"""Who may do what: every table, function and topic of the API, every role. The tests try it, docs/access.md shows it.
+
+A cell says which rows: "all", "none", "refused" (an error), or scopes of the table joined by " + ". What is not named is
+refused to anon and to nobody else a right: "none" for reading, "refused" for the rest; service_role has all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+ROLES = ("anon", "driver", "operator", "admin", "superadmin", "bridge", "inactive", "service_role")
+VERBS = ("select", "insert", "update", "delete")
+ALL, NONE, REFUSED = "all", "none", "refused"
+Cells = dict[str, str]
+
+
+def cells(default: str = REFUSED, *, everyone: str | None = None, **named: str) -> Cells:
+    """A cell for each role; superadmin as admin."""
+    cell = dict.fromkeys(ROLES, everyone or default) | {"service_role": ALL}
+    if everyone is None:
+        cell["anon"] = REFUSED
+    cell |= named
+    if "admin" in named:
+        cell.setdefault("superadmin", named["admin"])
+        cell["superadmin"] = named.get("superadmin", named["admin"])
+    return cell
+
+
+def read(**named: str) -> Cells:
+    return cells(NONE, **named)
+
+
+NOBODY = cells()  # but the service role
+OPERATORS_ADD = cells(operator="company's", admin=ALL)
+OPERATORS_CHANGE = cells(NONE, operator="company's", admin=ALL)
+OPERATORS_READ = read(operator="company's", admin=ALL)
+READ_ONLY = cells(service_role=REFUSED)  # views
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of each verb, and how it is tried.
+
+    scopes: word -> condition on the row; {me}, {client} and {company} are the caller's.
+    add: an insert; {company}, {location}, {plan}, {station}, {account} belong together. change: a column to update.
+    """
+
+    select: Cells
+    insert: Cells = field(default_factory=lambda: NOBODY)
+    update: Cells = field(default_factory=lambda: NOBODY)
+    delete: Cells = field(default_factory=lambda: NOBODY)
+    scopes: dict[str, str] = field(default_factory=dict)
+    add: str = ""
+    change: str = ""
+    key: str = "id"
+    note: str = ""
+
+    def cells(self, verb: str) -> Cells:
+        found: Cells = getattr(self, verb)
+        return found
+
+
+COMPANYS_STATION = "station_id in (select s.id from stations as s join locations as l on l.id = s.location_id where l.client_id = '{company}')"
+COMPANYS = {"company's": "client_id = '{company}'"}
+STATIONS = {"company's": COMPANYS_STATION}
+
+TABLES: dict[str, Table] = {
+    "locations": Table(
+        select=read(everyone=ALL),
+        insert=OPERATORS_ADD,
+        update=OPERATORS_CHANGE,
+        delete=OPERATORS_CHANGE,
+        scopes=COMPANYS,
+        add="insert into locations (client_id, name) values ('{company}', 'New')",
+        change="name",
+    ),
+    "stations": Table(
+        select=read(everyone="on the map", operator="on the map + company's", admin=ALL),
+        insert=OPERATORS_ADD,
+        update=OPERATORS_CHANGE,
+        delete=OPERATORS_CHANGE,
+        scopes={"on the map": "status <> 'inactive'", "company's": COMPANYS_STATION.replace("station_id", "id", 1)},
+        add="insert into stations (id, location_id) values ('NEW', '{location}')",
+        change="model",
+        note="Nobody but stations and functions writes ocpp_status, ocpp_error_code, last_boot_at.",
+    ),
+    "connectors": Table(
+        select=read(everyone="on the map", operator="on the map + company's", admin=ALL),
+        insert=OPERATORS_ADD,
+        update=OPERATORS_CHANGE,
+        delete=OPERATORS_CHANGE,
+        scopes={"on the map": "station_id in (select id from stations where status <> 'inactive')"} | STATIONS,
+        add="insert into connectors (station_id, number) values ('{station}', 77)",
+        change="type",
+        note="Nobody but stations and functions writes status and what belongs to it.",
+    ),
+    "tariff_plans": Table(
+        select=read(everyone="active", operator="active + company's", admin=ALL),
+        insert=OPERATORS_ADD,
+        update=OPERATORS_CHANGE,
+        delete=OPERATORS_CHANGE,
+        scopes=COMPANYS | {"active": "is_active"},
+        add="insert into tariff_plans (client_id, name) values ('{company}', 'New')",
+        change="name",
+    ),
+    "tariff_rules": Table(
+        select=read(everyone="active", operator="active + company's", admin=ALL),
+        insert=OPERATORS_ADD,
+        update=OPERATORS_CHANGE,
+        delete=OPERATORS_CHANGE,
+        scopes={
+            "active": "is_active and tariff_plan_id in (select id from tariff_plans where is_active)",
+            "company's": "tariff_plan_id in (select id from tariff_plans where client_id = '{company}')",
+        },
+        add="insert into tariff_rules (tariff_plan_id, name, tariff_type, price) values ('{plan}', 'New', 'per_minute', 1)",
+        change="name",
+    ),
+    "users": Table(
+        select=read(driver="own", operator="own + company's", admin=ALL, bridge="own", inactive="own"),
+        update=cells(NONE, driver="own", operator="own", admin="all but superadmins", superadmin=ALL),
+        scopes={
+            "own": "id = '{me}'",
+            "company's": "client_id = '{company}'",
+            "all but superadmins": "role <> 'superadmin'",
+        },
+        add="insert into users (id, role) values (gen_random_uuid(), 'admin')",
+        change="full_name",
+        note="People change their name and phone; role, client_id, admin_id, e-mail and is_active are for admins, superadmins for superadmins. Rows come and go with Supabase Auth.",
+    ),
+    "clients": Table(
+        select=read(driver="own account", operator="company's", admin=ALL),
+        insert=cells(admin=ALL),
+        update=cells(NONE, admin=ALL),
+        delete=cells(NONE, admin=ALL),
+        scopes={"own account": "id = '{client}'", "company's": "id = '{company}'"},
+        add="insert into clients (name) values ('New')",
+        change="name",
+        note="Nobody writes balance.",
+    ),
+    "id_tags": Table(
+        select=read(driver="own", operator="company's", admin=ALL),
+        insert=OPERATORS_ADD,
+        update=OPERATORS_CHANGE,
+        delete=OPERATORS_CHANGE,
+        scopes=COMPANYS | {"own": "user_id = '{me}'"},
+        add="insert into id_tags (id_tag, client_id) values ('NEW', '{company}')",
+        change="note",
+    ),
+    "maintenance": Table(
+        select=OPERATORS_READ,
+        insert=OPERATORS_ADD,
+        update=OPERATORS_CHANGE,
+        delete=OPERATORS_CHANGE,
+        scopes=STATIONS,
+        add="insert into maintenance (station_id, description) values ('{station}', 'New')",
+        change="notes",
+    ),
+    "charging_sessions": Table(
+        select=read(driver="own", operator="company's", admin=ALL),
+        scopes=STATIONS | {"own": "user_id = '{me}'"},
+        add="insert into charging_sessions (station_id) values ('{station}')",
+        change="amount",
+    ),
+    "meter_values": Table(
+        select=read(driver="own", operator="company's", admin=ALL),
+        scopes=STATIONS | {"own": "session_id in (select id from charging_sessions where user_id = '{me}')"},
+        add="insert into meter_values (station_id, connector_id, reported_at, received_at, samples, digest)"
+        " values ('{station}', 1, now(), now(), '[]', gen_random_uuid())",
+        change="energy_wh",
+    ),
+    "commands": Table(
+        select=read(driver="own", operator="company's", admin=ALL),
+        scopes=STATIONS | {"own": "created_by = '{me}'"},
+        add="insert into commands (station_id, action) values ('{station}', 'Reset')",
+        change="late",
+    ),
+    "ocpp_messages": Table(
+        select=OPERATORS_READ,
+        scopes=STATIONS,
+        add="insert into ocpp_messages (station_id, direction, received_at) values ('{station}', 'from_station', now())",
+        change="payload",
+        note="Those since the station was registered; messages of deleted stations are for admins.",
+    ),
+    "transaction_orphans": Table(
+        select=OPERATORS_READ,
+        scopes=STATIONS,
+        add="insert into transaction_orphans (station_id, action, payload, payload_digest, received_at)"
+        " values ('{station}', 'X', '{{}}', gen_random_uuid(), now())",
+        change="payload",
+    ),
+    "station_configuration": Table(
+        select=OPERATORS_READ,
+        scopes=STATIONS,
+        add="insert into station_configuration (station_id, key) values ('{station}', 'New')",
+        change="value",
+        key="station_id, key",
+    ),
+    "station_boots": Table(
+        select=OPERATORS_READ,
+        scopes=STATIONS,
+        add="insert into station_boots (station_id, payload, received_at) values ('{station}', '{{}}', now())"
+        " on conflict (station_id) do update set received_at = now()",
+        change="payload",
+        key="station_id",
+    ),
+    "station_inbox": Table(
+        select=read(admin=ALL),
+        delete=cells(NONE, admin=ALL),
+        add="insert into station_inbox (station_id) values ('NEW')",
+        change="user_agent",
+    ),
+}
+
+VIEWS: dict[str, Table] = {
+    "connections": Table(
+        select=OPERATORS_READ,
+        insert=READ_ONLY,
+        update=READ_ONLY,
+        delete=READ_ONLY,
+        scopes=STATIONS,
+        change="protocol",
+        key="station_id",
+    ),
+    "station_status": Table(
+        select=read(everyone="on the map", operator="on the map + company's", admin=ALL),
+        insert=READ_ONLY,
+        update=READ_ONLY,
+        delete=READ_ONLY,
+        scopes={"on the map": "status <> 'inactive'"} | STATIONS,
+        change="online",
+        key="station_id",
+        note="session_id of a connector only where the reader may see the session.",
+    ),
+}
+# Columns that differ by reader and have a test of their own.
+PERSONAL_COLUMNS = {"station_status": "connectors"}
+
+
+@dataclass(frozen=True)
+class Function:
+    """Cells: "yes", "refused" (not executable), an OC code (refused so), or a scope and what the others get: "own, else OCSES".
+
+    success: what those get who may, where that is no "ok": a code that comes after the check of rights.
+    Arguments may be a query whose value is meant.
+    """
+
+    cells: Cells
+    args: dict[str, object]
+    success: str = "ok"
+
+
+def call(**named: str) -> Cells:
+    return {
+        "anon": REFUSED,
+        "bridge": "OCPRM",
+        "inactive": "OCPRM",
+        "service_role": "yes",
+        "superadmin": named["admin"],
+    } | named
+
+
+FOR_BRIDGES = call(driver="OCBRG", operator="OCBRG", admin="OCBRG", superadmin="OCBRG", bridge="yes", inactive="OCBRG")
+OPERATORS_CALL = call(driver="OCPRM", operator="company's, else OCPRM", admin="yes")
+SESSION = "(select id from charging_sessions where station_id = 'ST-1')"
+
+FUNCTIONS: dict[str, Function] = {
+    "calculate_cost": Function(dict.fromkeys(ROLES, "yes"), {"station_id": "ST-1", "energy_kwh": 1}),
+    "start_charge": Function(
+        call(driver="yes", operator="yes", admin="yes"), {"station_id": "ST-1", "connector_id": 2}
+    ),
+    "stop_charge": Function(
+        call(driver="own, else OCSES", operator="company's, else OCSES", admin="yes"), {"session_id": SESSION}
+    ),
+    "release_session": Function(
+        call(driver="OCSES", operator="company's, else OCSES", admin="yes"), {"session_id": SESSION}, success="OCHLD"
+    ),
+    "send_command": Function(OPERATORS_CALL, {"station_id": "ST-1", "action": "ClearCache"}),
+    "set_station_password": Function(OPERATORS_CALL, {"station_id": "ST-1", "password": "0123456789abcdef"}),
+    "adopt_station": Function(call(driver="OCPRM", operator="OCPRM", admin="yes"), {"station_id": "KNOCKING-own"}),
+    "ocpp_ingest": Function(FOR_BRIDGES, {"events": "[]"}),
+    "claim_commands": Function(FOR_BRIDGES, {"bridge_id": "bridge-a"}),
+    "bridge_heartbeat": Function(FOR_BRIDGES, {"bridge_id": "bridge-x"}),
+}
+
+
+def join(**named: str) -> Cells:
+    """Cells of a topic: "yes", "none", or a scope."""
+    cell = dict.fromkeys(ROLES, NONE) | {"service_role": "yes"} | named
+    if "admin" in named:
+        cell["superadmin"] = named["admin"]
+    return cell
+
+
+RUNNERS = {"operator": "company's", "admin": "yes"}
+# Topic of something of the first company and driver -> who may join.
+TOPICS: dict[str, Cells] = {
+    "session:{session}": join(driver="own", **RUNNERS),
+    "command:{command}": join(driver="own", **RUNNERS),
+    "station:ST-1": join(driver="yes", operator="yes", admin="yes", bridge="yes"),
+    "station:SPARE-own": join(**RUNNERS),
+    "bridge:bridge-a": join(bridge="yes"),
+}
+TOPIC_NAMES = {
+    "session:{session}": "`session:{id}`",
+    "command:{command}": "`command:{id}`",
+    "station:ST-1": "`station:{id}` on the map",
+    "station:SPARE-own": "`station:{id}` not on the map",
+    "bridge:bridge-a": "`bridge:{id}`",
+}
