@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 
-from . import env_file, ports, supabase_cli, tools
+from . import env_file, function_modules, ports, supabase_cli, tools
 from .errors import LocalSupabaseError
 from .gateway.config import GatewayConfig
 from .keys import Keys, load_or_mint
@@ -249,6 +249,7 @@ class LocalSupabase:
             project=str(self.project),
             folder=str(self.folder),
             deno=str(self.tools.deno),
+            deno_dir=function_modules.environment(self.tools.folder)["DENO_DIR"],
         )
         path = self.folder / "gateway.json"
         config.write(path)
@@ -269,6 +270,7 @@ class LocalSupabase:
                 self.migrate(seed=seed)
             with self._step("PostgREST"):
                 self.postgrest.start()
+            function_modules.download(self.tools, self.project / "supabase" / "functions", self._say)
             with self._step("Gateway"):
                 self._start_gateway()
             env_file.update(self.env_path, self.env())

@@ -23,6 +23,7 @@ class GatewayConfig:
     project: str
     folder: str
     deno: str
+    deno_dir: str
 
     @property
     def url(self) -> str:

@@ -134,6 +134,7 @@ class Functions:
         keys = self._config.keys()
         passed = {name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)}
         return {
+            "DENO_DIR": self._config.deno_dir,
             **passed,
             **env_file.read(
                 self._folder / ".env"

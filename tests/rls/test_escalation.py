@@ -117,7 +117,7 @@ def test_changed_email_of_an_auth_user_keeps_role_and_company(world: World) -> N
         ("update locations set client_id = %s", [OTHER_COMPANY]),
         ("update locations set client_id = null", []),
         ("update tariff_plans set client_id = null", []),  # a price list for the whole service
-        ("insert into tariff_plans (name, is_default) values ('All', true)", []),
+        ("insert into tariff_plans (client_id, name, is_default) values (null, 'All', true)", []),
         ("update tariff_rules set tariff_plan_id = %s", [OTHER_PLAN]),
         (
             "insert into tariff_rules (tariff_plan_id, name, tariff_type, price) values (%s, 'x', 'per_kwh', 0)",

@@ -12,8 +12,12 @@ from tests.sql.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {
-    path.name: path.read_text() for folder in ("sql", "supabase/migrations") for path in (ROOT / folder).glob("*.sql")
+    path: path.read_text()
+    for pattern in ("sql/*.sql", "supabase/migrations/*.sql", "supabase/functions/*/*.ts")
+    for path in ROOT.glob(pattern)
+    if not path.stem.endswith("_test")
 }
+RAISED = re.compile(r"""(?:private\.fail|new Problem)\(\s*(\d+),\s*['"](OC[A-Z]{3})['"]""")
 DOCUMENTED = {
     row[0]: row[1:]
     for line in (ROOT / "docs/error_codes.md").read_text().splitlines()
@@ -23,14 +27,14 @@ DOCUMENTED = {
 
 
 def test_every_code_that_is_raised_is_documented_and_no_other() -> None:
-    raised = {code for text in SOURCES.values() for code in re.findall(r"'(OC[A-Z]{3})'", text)}
+    raised = {code for text in SOURCES.values() for code in re.findall(r"""['"](OC[A-Z]{3})['"]""", text)}
     assert raised == set(DOCUMENTED)
 
 
 def test_codes_have_the_documented_http_status() -> None:
     statuses: dict[str, set[str]] = {}
     for text in SOURCES.values():
-        for status, code in re.findall(r"private\.fail\((\d+), '(OC[A-Z]{3})'", text):
+        for status, code in RAISED.findall(text):
             statuses.setdefault(code, set()).add(status)
     documented = {code: set(row[0].split(", ")) for code, row in DOCUMENTED.items() if code != "OCTRF"}
     assert statuses == documented

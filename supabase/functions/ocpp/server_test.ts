@@ -1,0 +1,93 @@
+/** What is answered before Supabase is asked: nothing listens where these settings point. */
+
+import assert from "node:assert/strict";
+import { answer } from "./server.ts";
+
+const SETTINGS = { url: "http://127.0.0.1:9", anonKey: "anon", serviceKey: "service" };
+const token = (claims: object) => `x.${btoa(JSON.stringify(claims)).replaceAll("=", "")}.x`;
+const USER = { Authorization: `Bearer ${token({ role: "authenticated", sub: "a" })}` };
+
+const ask = (method: string, path: string, init: RequestInit = {}) =>
+  answer(new Request(`http://function/ocpp${path}`, { method, headers: USER, ...init }), SETTINGS);
+
+async function refusal(response: Response, status: number, code: string): Promise<Record<string, string>> {
+  assert.equal(response.headers.get("Content-Type"), "application/problem+json");
+  assert.equal(response.headers.get("Access-Control-Allow-Origin"), "*");
+  const body = await response.json();
+  assert.deepEqual([response.status, body.code], [status, code]);
+  return body;
+}
+
+Deno.test("answer() knows no other path", async () => {
+  for (const path of ["", "/", "/nothing", "/users/1/2", "/status/", "/status/%ff", "/status/a%00b", "/__proto__"]) {
+    await refusal(await ask("GET", path), 404, "OCPTH");
+  }
+});
+
+Deno.test("answer() names the methods that a path has", async () => {
+  const response = await ask("DELETE", "/stations/ST-1");
+  assert.equal(response.headers.get("Allow"), "HEAD, GET, PUT, OPTIONS");
+  await refusal(response, 405, "OCMET");
+});
+
+Deno.test("answer() wants a user's token", async () => {
+  for (const authorization of [[], [["Authorization", "Basic abc"]], [["Authorization", "Bearer"]]]) {
+    await refusal(await ask("GET", "/users", { headers: authorization as HeadersInit }), 401, "OCAUT");
+  }
+  for (const bearer of ["sb_publishable_x", "a.b.c", token({ role: "anon" }), token({})]) {
+    const response = await ask("GET", "/users", { headers: { Authorization: `Bearer ${bearer}` } });
+    await refusal(response, 401, "OCAUT");
+  }
+});
+
+Deno.test("answer() describes itself to everybody", async () => {
+  for (const path of ["/openapi.json", "/docs", "/docs/"]) {
+    assert.equal((await ask("GET", path, { headers: {} })).status, 200);
+  }
+});
+
+Deno.test("answer() names the fields that are wrong", async () => {
+  const body = JSON.stringify({ serial_number: "", price_per_kwh: -1, status: "gone", location_id: "x" });
+  const refused = await refusal(await ask("POST", "/stations", { body }), 422, "OCVAL");
+  const fields = (refused.errors as unknown as { field: string }[]).map(({ field }) => field).sort();
+  assert.deepEqual(fields, ["/location_id", "/price_per_kwh", "/serial_number", "/status"]);
+});
+
+Deno.test("answer() takes no body that is no JSON", async () => {
+  for (const body of ["", "{", "\xff", new Uint8Array([0xff, 0xfe])]) {
+    await refusal(await ask("POST", "/stations", { body }), 422, "OCVAL");
+  }
+});
+
+Deno.test("answer() takes no body above a mebibyte, whatever its length is said to be", async () => {
+  const body = JSON.stringify("x".repeat(1024 * 1024));
+  await refusal(await ask("POST", "/disconnect", { body }), 413, "OCBIG");
+  const stream = new Blob([body]).stream();
+  await refusal(await ask("POST", "/disconnect", { body: stream }), 413, "OCBIG");
+});
+
+Deno.test("answer() reads the types of a query", async () => {
+  const wrong = ["limit=0", "limit=x", "limit=1.5", "offset=-1", "location_id=x", "limit="];
+  for (const query of wrong) await refusal(await ask("GET", `/stations?${query}`), 422, "OCVAL");
+  for (const query of ["", "energy_kwh=", "energy_kwh=abc", "energy_kwh=-1", "energy_kwh=1e9", "energy_kwh=NaN"]) {
+    await refusal(await ask("GET", `/calculate_cost/ST-1?${query}`), 422, "OCVAL");
+  }
+});
+
+Deno.test("answer() says 503 when Supabase is away", async () => {
+  const response = await ask("GET", "/stations?limit=10&is_active=True&unknown=1");
+  assert.equal(response.headers.get("Retry-After"), "5");
+  await refusal(response, 503, "OCDWN");
+});
+
+Deno.test("answer() lets pages of any origin in", async () => {
+  const response = await ask("OPTIONS", "/users", { headers: {} });
+  assert.equal(response.status, 204);
+  assert.match(response.headers.get("Access-Control-Allow-Headers")!, /authorization/);
+  assert.match(response.headers.get("Access-Control-Allow-Methods")!, /PUT/);
+});
+
+Deno.test("answer() to HEAD has no body", async () => {
+  const response = await ask("HEAD", "/openapi.json");
+  assert.deepEqual([response.status, await response.text()], [200, ""]);
+});
