@@ -30,15 +30,6 @@ as $$
 $$;
 comment on function private.visible_sessions is 'Sessions under way that the caller may see, the newest of each connector.';
 
-create or replace function private.presence(p_station_id text, out online boolean, out last_seen_at timestamptz)
-language sql stable set search_path = ''
-security definer  -- the table is private; whether a station is online is public
-as $$
-  select exists (select from private.open_connections where station_id = p_station_id), c.last_message_at
-    from private.station_connections as c where c.station_id = p_station_id
-$$;
-comment on function private.presence is 'Whether a station is online, and when it was last heard.';
-
 create or replace function public.adopt_station(station_id text, location_id uuid default null) returns public.stations
 language plpgsql volatile set search_path = ''
 security definer  -- takes from the inbox, which only admins read
@@ -91,5 +82,5 @@ comment on function public.set_station_password is 'Sets the HTTP Basic password
   'Only a salted hash is kept. 403 OCPRM, 404 OCSTA, 400 OCARG.';
 
 grant execute on function private.sees_all, private.visible_connections to authenticated, service_role;
-grant execute on function private.presence, private.visible_sessions to anon, authenticated, service_role;
+grant execute on function private.visible_sessions to anon, authenticated, service_role;
 grant execute on function public.adopt_station, public.set_station_password to authenticated, service_role;

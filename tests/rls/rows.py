@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (statements read better unbroken)
 """Rows of both companies and both drivers in every table, and who is who."""
 
 from __future__ import annotations
@@ -102,3 +103,7 @@ def fill(world: World) -> None:
         world.sql("insert into station_configuration (station_id, key, value) values (%s, 'Key', '1')", station)
         person = DRIVER if which == "own" else OTHER_DRIVER
         world.rpc(person, "stop_charge", session_id=world.session(transaction)["id"])  # a command
+    # in the totals as if they were settled
+    world.sql(
+        "select private.count_session(jsonb_populate_record(s, '{\"stop_time\": \"2026-01-31T12:00:00Z\"}'), 1) from charging_sessions as s"
+    )

@@ -1,0 +1,170 @@
+-- Reading: what the views for people, apps and the dashboard need beyond the tables. docs/views.md has the views.
+
+create or replace function private.presences() returns table (station_id text, online boolean, last_seen_at timestamptz)
+language sql stable set search_path = '' rows 200
+security definer  -- the tables are private; whether a station is online is public
+as $$
+  select c.station_id, c.disconnected_at is null and coalesce(b.lease_expires_at > now(), false), c.last_message_at
+    from private.station_connections as c
+    left join private.bridges as b on b.id = c.bridge_id
+$$;
+comment on function private.presences is 'Whether each station that ever connected is online, and when it was last heard.';
+
+create or replace function private.station_places() returns table (station_id text, location_id uuid, client_id uuid)
+language sql stable set search_path = '' rows 200
+security definer  -- a session stays readable, and its place with it, when its station has been taken off the map
+as $$
+  select s.id, s.location_id, l.client_id
+    from public.stations as s
+    left join public.locations as l on l.id = s.location_id
+$$;
+comment on function private.station_places is 'Location and company of each station, for rows that name a station and have policies of their own.';
+
+create or replace function private.station_prices(p_location_ids uuid[] default null)
+  returns table (station_id text, location_id uuid, price_from numeric, currency text)
+language sql stable set search_path = '' rows 200
+security definer  -- as tariff_snapshot: prices are the same whatever the policies hide
+as $$
+  -- Connectors that agree in all that a tariff asks of them are priced once.
+  with connector as (
+    select s.id as station_id, s.location_id, c.number,
+           dense_rank() over (order by s.tariff_plan_id, l.client_id, l.time_zone, s.price_per_kwh, s.session_fee, s.currency,
+             lower(coalesce(c.type, case when cardinality(s.connector_types) = 1 then s.connector_types[1] end)),
+             coalesce(c.power, s.power_capacity)) as alike
+      from public.stations as s
+      left join public.locations as l on l.id = s.location_id
+      left join public.connectors as c on c.station_id = s.id
+     where s.status <> 'inactive' and (p_location_ids is null or s.location_id = any (p_location_ids))
+  ), priced as materialized (
+    select one.alike, public.calculate_cost(one.station_id, 0, connector_id => one.number) as quote
+      from (select distinct on (alike) alike, station_id, number from connector order by alike) as one
+  )
+  select c.station_id, c.location_id, min((p.quote ->> 'price_per_kwh')::numeric), min(p.quote ->> 'currency')
+    from connector as c
+    join priced as p using (alike)
+   group by c.station_id, c.location_id
+$$;
+comment on function private.station_prices is 'The lowest price per kWh now of each station''s connectors, as calculate_cost() quotes it to the caller; null where no energy price holds. '
+  'p_location_ids: only there; null: everywhere. A station has one currency.';
+
+create or replace function private.location_prices(p_location_ids uuid[] default null) returns table (location_id uuid, price_from numeric, currency text)
+language sql stable set search_path = '' rows 100
+as $$
+  select p.location_id, min(p.price_from), min(p.currency)
+    from private.station_prices(p_location_ids) as p
+   where p.location_id is not null
+   group by p.location_id
+  having count(distinct p.currency) = 1
+$$;
+comment on function private.location_prices is 'The lowest price per kWh now at each location; no row where its stations have different currencies.';
+
+create or replace function public.nearby_locations(latitude double precision, longitude double precision, radius_km double precision default 10)
+  returns setof public.location_overview
+language plpgsql stable set search_path = ''
+as $$
+begin
+  if latitude is null or longitude is null or not latitude between -90 and 90 or not longitude between -180 and 180 then
+    perform private.fail(400, 'OCNUM', 'latitude must be a number from -90 to 90, longitude from -180 to 180', 'Degrees, for example latitude=42.87&longitude=74.59');
+  elsif radius_km is null or not radius_km between 0 and 20040 then
+    perform private.fail(400, 'OCNUM', 'radius_km must be a number from 0 to 20040', 'Kilometres; 20040 is half way round the Earth.');
+  end if;
+  return query
+    with near as materialized (
+      select l.id, 12742 * asin(least(1, sqrt(sin(radians(l.latitude - nearby_locations.latitude) / 2) ^ 2
+               + cos(radians(l.latitude)) * cos(radians(nearby_locations.latitude)) * sin(radians(l.longitude - nearby_locations.longitude) / 2) ^ 2))) as distance_km
+        from public.locations as l
+       where l.latitude between nearby_locations.latitude - radius_km / 111 and nearby_locations.latitude + radius_km / 111
+    )
+    select o.id, o.name, o.address, o.city, o.country, o.latitude, o.longitude, o.time_zone, o.client_id, o.availability, o.stations_count,
+           o.connectors_count, o.connectors_free, o.connectors_in_use, o.connectors_faulted, o.connectors_unavailable, o.connectors_offline,
+           o.connector_types, o.max_power, p.price_from, p.currency, round(n.distance_km::numeric, 3)
+      from near as n
+      join public.location_overview as o using (id)
+      left join private.location_prices(array(select n.id from near as n where n.distance_km <= radius_km)) as p on p.location_id = n.id
+     where n.distance_km <= radius_km
+     order by n.distance_km;
+end $$;
+comment on function public.nearby_locations is 'Locations within radius_km (kilometres, 10 by default) of a point in degrees, nearest first, as location_overview has them, with distance_km. '
+  'Filters, select and embedding work as on the view. 400 OCNUM.';
+
+-- Totals -----------------------------------------------------------------------------------------
+create or replace function private.count_session(p_session public.charging_sessions, p_sign integer) returns void
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_day date;
+  v_minutes numeric := round(extract(epoch from p_session.stop_time - p_session.start_time) / 60, 3) * p_sign;
+begin
+  select (coalesce(p_session.stop_time, p_session.settled_at) at time zone coalesce(l.time_zone, 'UTC'))::date into v_day
+    from public.stations as s
+    left join public.locations as l on l.id = s.location_id
+   where s.id = p_session.station_id;
+  insert into public.station_totals (period, starts_on, station_id, currency, sessions, energy, amount, minutes)
+  select p.period, date_trunc(p.period::text, v_day::timestamp)::date, p_session.station_id, p_session.currency,
+         p_sign, p_session.energy * p_sign, p_session.amount * p_sign, coalesce(v_minutes, 0)
+    from unnest(enum_range(null::public.total_period)) as p (period);
+  if p_session.user_id is not null then
+    insert into public.driver_totals (month, user_id, station_id, currency, sessions, energy, amount, minutes)
+    values (date_trunc('month', v_day::timestamp)::date, p_session.user_id, p_session.station_id, p_session.currency,
+            p_sign, p_session.energy * p_sign, p_session.amount * p_sign, coalesce(v_minutes, 0));
+  end if;
+end $$;
+comment on function private.count_session is 'Adds a settled session to the totals, or takes it out again (p_sign -1). Inserts only, so that two settlements never wait for each other.';
+
+create or replace function private.sum_totals() returns void
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+  if not pg_try_advisory_xact_lock(hashtext('private.sum_totals')) then
+    return;  -- another settlement does it
+  end if;
+  with fresh as (
+    delete from public.station_totals where not is_sum returning *
+  )
+  insert into public.station_totals as t (is_sum, period, starts_on, station_id, currency, sessions, energy, amount, minutes)
+  select true, period, starts_on, station_id, currency, sum(sessions), sum(energy), sum(amount), sum(minutes)
+    from fresh group by period, starts_on, station_id, currency
+  on conflict (station_id, period, starts_on, currency) where is_sum do update
+    set sessions = t.sessions + excluded.sessions, energy = t.energy + excluded.energy, amount = t.amount + excluded.amount,
+        minutes = t.minutes + excluded.minutes;
+  with fresh as (
+    delete from public.driver_totals where not is_sum returning *
+  )
+  insert into public.driver_totals as t (is_sum, month, user_id, station_id, currency, sessions, energy, amount, minutes)
+  select true, month, user_id, station_id, currency, sum(sessions), sum(energy), sum(amount), sum(minutes)
+    from fresh group by month, user_id, station_id, currency
+  on conflict (user_id, month, station_id, currency) where is_sum do update
+    set sessions = t.sessions + excluded.sessions, energy = t.energy + excluded.energy, amount = t.amount + excluded.amount,
+        minutes = t.minutes + excluded.minutes;
+end $$;
+comment on function private.sum_totals is 'Brings the rows of single sessions in the totals together, one per key. Readers add up either way, so nothing changes for them.';
+
+create or replace function private.keep_totals() returns trigger
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+security definer  -- nobody writes the totals
+as $$
+begin
+  if tg_op <> 'INSERT' and old.settled_at is not null then
+    perform private.count_session(old, -1);
+  end if;
+  if tg_op <> 'DELETE' and new.settled_at is not null then
+    perform private.count_session(new, 1);
+  end if;
+  if (select count(*) from (select from public.station_totals where not is_sum limit 200) as fresh) = 200 then
+    perform private.sum_totals();
+  end if;
+  return null;
+end $$;
+comment on function private.keep_totals is 'Trigger: counts a session in the totals when it is settled, once; corrects them when a settled session is changed by hand.';
+create or replace trigger keep_totals_of_new after insert on public.charging_sessions for each row
+  when (new.settled_at is not null) execute function private.keep_totals();
+create or replace trigger keep_totals after update of settled_at, energy, amount, currency, start_time, stop_time on public.charging_sessions for each row
+  when ((old.settled_at is not null or new.settled_at is not null)
+        and (old.settled_at is null, old.energy, old.amount, old.currency, old.start_time, old.stop_time)
+            is distinct from (new.settled_at is null, new.energy, new.amount, new.currency, new.start_time, new.stop_time))
+  execute function private.keep_totals();
+create or replace trigger keep_totals_of_gone after delete on public.charging_sessions for each row
+  when (old.settled_at is not null) execute function private.keep_totals();
+
+grant execute on function private.presences, private.station_prices, private.location_prices, public.nearby_locations to anon, authenticated, service_role;
+grant execute on function private.station_places to authenticated, service_role;
