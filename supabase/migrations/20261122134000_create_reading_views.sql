@@ -51,9 +51,9 @@ create index driver_totals_fresh_idx on public.driver_totals (id) where not is_s
 alter table public.station_totals enable row level security;
 alter table public.driver_totals enable row level security;
 create policy "Operators read the totals of their stations, admins all" on public.station_totals for select to authenticated
-  using ((select private.is_admin()) or station_id = any ((select private.operated_station_ids())::text[]));
+  using ((select private.is_admin()) or station_id in (select private.operated_stations()));
 create policy "Drivers read their own totals, operators their stations'" on public.driver_totals for select to authenticated
-  using (user_id = (select auth.uid()) or (select private.is_admin()) or station_id = any ((select private.operated_station_ids())::text[]));
+  using (user_id = (select private.active_user_id()) or station_id = any ((select private.operated_station_ids())::text[]));
 grant select on public.station_totals, public.driver_totals to authenticated, service_role;
 
 -- Functions: sql/reading_functions.sql --------------------------------------------------------------
@@ -351,7 +351,7 @@ select f.kind, f.since, f.station_id, f.connector_id, s.location_id, l.name as l
   ) as f
   join public.stations as s on s.id = f.station_id
   left join public.locations as l on l.id = s.location_id
- where (select private.sees_all()) or (select private.is_admin()) or f.station_id = any ((select private.operated_station_ids())::text[]);
+ where (select private.sees_all()) or f.station_id in (select private.operated_stations());
 
 create view public.waiting_stations with (security_invoker = on) as
 select i.station_id, i.last_seen_at > now() - interval '10 minutes' as still_knocking, i.attempts, i.first_seen_at, i.last_seen_at, i.remote_address,

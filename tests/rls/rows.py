@@ -105,5 +105,5 @@ def fill(world: World) -> None:
         world.rpc(person, "stop_charge", session_id=world.session(transaction)["id"])  # a command
     # in the totals as if they were settled
     world.sql(
-        "select private.count_session(jsonb_populate_record(s, '{\"stop_time\": \"2026-01-31T12:00:00Z\"}'), 1) from charging_sessions as s"
+        'select private.count_session(jsonb_populate_record(s, \'{"stop_time": "2026-01-31T12:00:00Z"}\'), 1) from charging_sessions as s'
     )
