@@ -61,6 +61,10 @@ class Table:
         return found
 
 
+def view(select: Cells, scopes: dict[str, str] | None = None, key: str = "id", note: str = "") -> Table:
+    return Table(select, READ_ONLY, READ_ONLY, READ_ONLY, scopes or {}, change=key.split(", ")[0], key=key, note=note)
+
+
 COMPANYS_STATION = "station_id in (select s.id from stations as s join locations as l on l.id = s.location_id where l.client_id = '{company}')"
 COMPANYS = {"company's": "client_id = '{company}'"}
 STATIONS = {"company's": COMPANYS_STATION}
@@ -210,6 +214,28 @@ TABLES: dict[str, Table] = {
         add="insert into station_inbox (station_id) values ('NEW')",
         change="user_agent",
     ),
+    "station_totals": Table(
+        select=OPERATORS_READ,
+        insert=READ_ONLY,
+        update=READ_ONLY,
+        delete=READ_ONLY,
+        scopes=STATIONS,
+        add="insert into station_totals (period, starts_on, station_id, currency, sessions, energy, amount, minutes)"
+        " values ('day', '2026-01-01', '{station}', 'KGS', 1, 1, 1, 1)",
+        change="amount",
+        note="Written by the settlement of a session alone.",
+    ),
+    "driver_totals": Table(
+        select=read(driver="own", operator="company's", admin=ALL),
+        insert=READ_ONLY,
+        update=READ_ONLY,
+        delete=READ_ONLY,
+        scopes=STATIONS | {"own": "user_id = '{me}'"},
+        add="insert into driver_totals (month, user_id, station_id, currency, sessions, energy, amount, minutes)"
+        " values ('2026-01-01', gen_random_uuid(), '{station}', 'KGS', 1, 1, 1, 1)",
+        change="amount",
+        note="As station_totals.",
+    ),
 }
 
 VIEWS: dict[str, Table] = {
@@ -232,9 +258,44 @@ VIEWS: dict[str, Table] = {
         key="station_id",
         note="session_id of a connector only where the reader may see the session.",
     ),
+    "connector_overview": view(
+        read(everyone="on the map", operator="on the map + company's", admin=ALL),
+        {"on the map": "station_id in (select id from stations where status <> 'inactive')"} | STATIONS,
+        note="As station_status.",
+    ),
+    "station_overview": view(
+        read(everyone="on the map", operator="on the map + company's", admin=ALL),
+        {"on the map": "status <> 'inactive'", "company's": COMPANYS_STATION.replace("station_id", "id", 1)},
+        note="As station_status.",
+    ),
+    "location_overview": view(read(everyone=ALL)),
+    "session_history": view(
+        read(driver="own", operator="company's", admin=ALL),
+        STATIONS | {"own": "user_id = '{me}'"},
+        note="Names of people and payers only where the reader may read users and clients.",
+    ),
+    "monthly_totals_by_driver": view(
+        read(driver="own", operator="company's", admin=ALL),
+        {"own": "user_id = '{me}'"}
+        | {"company's": f"user_id in (select user_id from charging_sessions where {COMPANYS_STATION})"},
+        key="month, user_id, currency",
+        note="An operator reads what people charged at the company's stations.",
+    ),
+    "monthly_totals_by_station": view(OPERATORS_READ, STATIONS, key="month, station_id, currency"),
+    "monthly_totals_by_company": view(OPERATORS_READ, COMPANYS, key="month, client_id, currency"),
+    "revenue_by_day": view(OPERATORS_READ, STATIONS, key="day, station_id, currency"),
+    "revenue_by_day_and_company": view(OPERATORS_READ, COMPANYS, key="day, client_id, currency"),
+    "faults": view(OPERATORS_READ, STATIONS, key="station_id"),
+    "waiting_stations": view(read(admin=ALL)),
 }
 # Columns that differ by reader and have a test of their own.
-PERSONAL_COLUMNS = {"station_status": "connectors"}
+PERSONAL_COLUMNS = {
+    "station_status": "connectors",
+    "connector_overview": "session_id",
+    "station_overview": "connectors",
+    "session_history": "driver_name, client_name",
+    "monthly_totals_by_driver": "driver_name",
+}
 
 
 @dataclass(frozen=True)
@@ -266,6 +327,7 @@ SESSION = "(select id from charging_sessions where station_id = 'ST-1')"
 
 FUNCTIONS: dict[str, Function] = {
     "calculate_cost": Function(dict.fromkeys(ROLES, "yes"), {"station_id": "ST-1", "energy_kwh": 1}),
+    "nearby_locations": Function(dict.fromkeys(ROLES, "yes"), {"latitude": 42.8, "longitude": 74.6}),
     "start_charge": Function(
         call(driver="yes", operator="yes", admin="yes"), {"station_id": "ST-1", "connector_id": 2}
     ),

@@ -40,11 +40,8 @@ def refused(table: str, verb: str, actor: str) -> bool:
 
 
 def rows(world: World, table: str, where: str = "true") -> set[str]:
-    personal = PERSONAL_COLUMNS.get(table, "")
-    return {
-        row["r"]
-        for row in world.sql(f"select (to_jsonb(t) - '{personal}')::text as r from public.{table} as t where {where}")
-    }
+    shared = f"to_jsonb(t) - '{{{PERSONAL_COLUMNS.get(table, '')}}}'::text[]"
+    return {row["r"] for row in world.sql(f"select ({shared})::text as r from public.{table} as t where {where}")}
 
 
 def outcome(world: World, actor: str, statement: str) -> str:
