@@ -1,6 +1,6 @@
 """`make run`: starts everything, charges one session, stays up until Ctrl-C. `--stop` stops what runs.
 
-The environment may name other ports: API_PORT, DB_PORT and OCPP_PORT.
+The environment may name other ports: API_PORT, DB_PORT, OCPP_PORT and WEB_PORT.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 from supabase import AuthError, PostgrestAPIError
@@ -23,7 +24,10 @@ from ocpp_bridge.simulator import Car, SimulatedStation
 
 from .charge import STATION, charge, receipt_lines
 from .processes import BridgeProcess, DemoError, RunNote, port
+from .stations import METER_INTERVAL_S, LivelyCar, neighbours
 from .users import ensure_users, sign_in
+from .web import PORT as WEB_PORT
+from .web import WebPage
 
 LOCAL = PROJECT / ".local"
 BRIDGE_PID = LOCAL / "bridge.pid"
@@ -65,9 +69,11 @@ async def run() -> int:
         if stop.is_set():
             return 130
         say(f"  Stations connect to {ocpp_url}/{{station_id}}")
-        async with SimulatedStation(
-            ocpp_url, STATION, car=DEMO_CAR, time_factor=DEMO_SPEED, meter_interval_s=600
-        ) as station:
+        web_port = port("WEB_PORT", WEB_PORT) if os.environ.get("WEB_PORT") else None
+        async with (
+            WebPage(env, stack.tools.node_modules, web_port) as page,
+            SimulatedStation(ocpp_url, STATION, car=DEMO_CAR, time_factor=DEMO_SPEED, meter_interval_s=600) as station,
+        ):
             say(f"3. A session at a simulated {STATION}, 25.5 kWh at 22 kW in fast motion")
             await asyncio.wait_for(station.accepted.wait(), 30)
             await station.until(lambda: station.connectors[1].status == "Available")
@@ -78,27 +84,47 @@ async def run() -> int:
             for line in receipt_lines(stopped):
                 say(line)
             say()
-            # From here on the station is the reader's: real time, a car that takes 22 kW, a meter value every 10 s.
+            # From here on the station is the reader's: real time, a meter value every few seconds.
             await station.until(lambda: station.connectors[1].status == "Available")
-            station.car, station.time_factor = Car(power_w=22_000), 1.0
-            station.configuration["MeterValueSampleInterval"] = ("10", False)
-            say(invitation(env, time.monotonic() - started))
-            ended = asyncio.create_task(bridge.wait())
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            if not stop.is_set():
-                raise DemoError(f"the bridge ended with code {await ended}; its log: {bridge.log}")
-            ended.cancel()
-            with contextlib.suppress(TimeoutError):  # as a station does that loses its power
-                await station.stop(1, reason="PowerLoss")
-                await station.delivered(5)
+            station.car, station.time_factor = LivelyCar(power_w=22_000), 1.0
+            station.configuration["MeterValueSampleInterval"] = (str(METER_INTERVAL_S), False)
+            await asyncio.to_thread(_show_more_often, stack)
+            async with neighbours(ocpp_url) as others:
+                say(invitation(env | {"WEB_URL": page.url}, time.monotonic() - started))
+                if web_port is None and not page.on_usual_port:
+                    say(f"Port {WEB_PORT} is in use, so the page is on a free one. To choose: WEB_PORT=8081 make run\n")
+                ended = asyncio.create_task(bridge.wait())
+                stopping = asyncio.create_task(stop.wait())
+                await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+                if not stop.is_set():
+                    raise DemoError(f"the bridge ended with code {await ended}; its log: {bridge.log}")
+                ended.cancel()
+                for one in (station, *others):
+                    await _lose_power(one)
         return 0
     finally:
         say("\nStopping")
         if bridge is not None:
             await bridge.stop()
         await asyncio.to_thread(stack.down)
+
+
+async def _lose_power(station: SimulatedStation) -> None:
+    """End what charges there, as a station does that has a moment left."""
+    with contextlib.suppress(TimeoutError):
+        for number in station.connectors:
+            await station.stop(number, reason="PowerLoss")
+        await station.delivered(5)
+
+
+def _show_more_often(stack: LocalSupabase) -> None:
+    """Send a session's figures to its topic with every meter value, unless somebody has set another interval."""
+    with stack.connect() as db:
+        db.execute(
+            "update private.settings set live_update_interval = %s where live_update_interval = '10 s'",
+            [timedelta(seconds=METER_INTERVAL_S - 1)],
+        )
 
 
 def invitation(env: dict[str, str], seconds: float) -> str:

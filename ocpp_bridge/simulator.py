@@ -51,6 +51,14 @@ class Car:
     power_w: float = 7400.0
     energy_wh: int | None = None
 
+    def drawn_wh(self, seconds: float) -> float:
+        """What it has drawn after so many seconds of charging, Wh."""
+        return self.power_w * seconds / 3600
+
+    def draws_w(self, seconds: float) -> float:
+        """What it draws then, W."""
+        return self.power_w
+
 
 @dataclass(slots=True)
 class Transaction:
@@ -563,8 +571,7 @@ class SimulatedStation:
         car = connector.plugged
         if car is None or transaction.full:
             return
-        hours = (time.monotonic() - transaction.started_monotonic) * self.time_factor / 3600
-        energy_wh = int(car.power_w * hours)
+        energy_wh = int(car.drawn_wh(self._charging_s(transaction)))
         if car.energy_wh is not None and energy_wh >= car.energy_wh - 1:  # the clock may be a hair early
             energy_wh = car.energy_wh
             transaction.full = True
@@ -580,11 +587,14 @@ class SimulatedStation:
 
     def _session_time(self, transaction: Transaction, connector: Connector) -> datetime:
         """Now, as the session's clock shows it: it catches up with the real one when the car is full."""
-        elapsed = (time.monotonic() - transaction.started_monotonic) * self.time_factor
-        return min(transaction.started_at + timedelta(seconds=elapsed), datetime.now(UTC))
+        return min(transaction.started_at + timedelta(seconds=self._charging_s(transaction)), datetime.now(UTC))
+
+    def _charging_s(self, transaction: Transaction) -> float:
+        return (time.monotonic() - transaction.started_monotonic) * self.time_factor
 
     def _queue_sample(self, connector: Connector, transaction: Transaction, context: str) -> None:
-        power_w = 0.0 if transaction.full or connector.plugged is None else connector.plugged.power_w
+        car = None if transaction.full else connector.plugged
+        power_w = car.draws_w(self._charging_s(transaction)) if car is not None else 0.0
         sample = self._sample(self._session_time(transaction, connector), connector.register_wh, power_w, context)
         self._enqueue("MeterValues", {"connectorId": connector.number, "meterValue": [sample]}, transaction)
 

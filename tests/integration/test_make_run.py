@@ -67,7 +67,7 @@ class Run:
 
 @pytest.fixture
 def ports() -> dict[str, str]:
-    return {name: str(free()) for name in ("API_PORT", "DB_PORT", "OCPP_PORT")}
+    return {name: str(free()) for name in ("API_PORT", "DB_PORT", "OCPP_PORT", "WEB_PORT")}
 
 
 @pytest.fixture
@@ -113,6 +113,15 @@ def test_from_a_checkout_to_a_receipt_again_and_down(checkout: Path, ports: dict
         assert answer.status_code == 200, who
     assert httpx.get(f"http://127.0.0.1:{ports['OCPP_PORT']}/ready").json()["ready"] is True
 
+    page = f"http://127.0.0.1:{ports['WEB_PORT']}/"
+    assert any(page in line for line in first.lines)
+    assert "<title>EvPower</title>" in httpx.get(page).text
+    config = httpx.get(f"{page}config.js").text
+    assert env["SUPABASE_URL"] in config
+    assert env["SUPABASE_ANON_KEY"] in config
+    for secret in ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_JWT_SECRET", "DEMO_DRIVER_PASSWORD"):
+        assert env[secret] not in config
+
     second = Run(checkout, ports)
     assert second.end() == 1
     assert "is up already" in second.lines[-1]
@@ -130,7 +139,9 @@ def test_from_a_checkout_to_a_receipt_again_and_down(checkout: Path, ports: dict
     assert not any(answers(port) for port in ports.values())
     log = (checkout / ".local" / "log" / "bridge.log").read_text()
     assert log.count("StopTransaction: energy=25.5kWh, amount=382.5 KGS") == 2
-    assert [line for line in log.splitlines() if " - INFO - " not in line] == []  # nothing to worry a newcomer
+    worrying = [line for line in log.splitlines() if " - INFO - " not in line]
+    assert len(worrying) == 2  # nothing to worry a newcomer, but the fault that is played, in each run
+    assert all("KG-CHA-002 - WARNING - StatusNotification: connector=1, status=Faulted" in line for line in worrying)
 
     nothing = Run(checkout, ports, "--stop")
     assert nothing.end() == 0
@@ -138,7 +149,7 @@ def test_from_a_checkout_to_a_receipt_again_and_down(checkout: Path, ports: dict
 
 
 def test_a_port_in_use_is_named_with_what_to_do(checkout: Path, ports: dict[str, str]) -> None:
-    for name, hint in (("API_PORT", "--api-port"), ("OCPP_PORT", "OCPP_PORT=")):
+    for name, hint in (("API_PORT", "--api-port"), ("OCPP_PORT", "OCPP_PORT="), ("WEB_PORT", "WEB_PORT=")):
         with socket.create_server(("127.0.0.1", int(ports[name]))):
             run = Run(checkout, ports)
             assert run.end() == 1

@@ -1,0 +1,102 @@
+// Private Realtime topics. Realtime shows, tables know: a broadcast may be missed, so whoever follows a topic gives a
+// read() that is called after each join and, while the topic is away, every few seconds.
+
+import { supabase } from "./api.js";
+
+const AWAY_POLL_MS = 5000;
+const LINGER_MS = 2000; // a page that is left and entered again keeps its channels
+
+const topics = new Map(); // name -> Topic
+const watchers = new Set();
+
+class Topic {
+  constructor(name) {
+    this.name = name;
+    this.followers = new Set();
+    this.joined = false;
+    this.poll = setInterval(() => this.joined || this.read(), AWAY_POLL_MS);
+    this.open();
+  }
+
+  async open() {
+    await supabase.realtime.setAuth(); // the first join of a page already carries the user's token
+    this.channel = supabase.channel(this.name, { config: { private: true } });
+    this.channel.on("broadcast", { event: "*" }, ({ event, payload }) => {
+      for (const { events } of this.followers) events[event]?.(payload);
+    });
+    this.channel.subscribe((status) => {
+      this.joined = status === "SUBSCRIBED";
+      if (this.joined) this.read();
+      if (status === "CLOSED") this.closed();
+      tellState();
+    });
+  }
+
+  /** Errors and lost connections realtime-js mends by itself; a channel that the server closed is opened anew. */
+  closed() {
+    setTimeout(() => {
+      if (this.followers.size > 0) this.open();
+      else this.forget();
+    }, this.followers.size > 0 ? AWAY_POLL_MS : 0);
+  }
+
+  forget() {
+    clearInterval(this.poll);
+    topics.delete(this.name);
+    tellState();
+  }
+
+  read() {
+    for (const { read } of this.followers) quietly(read);
+  }
+
+  leave(follower) {
+    this.followers.delete(follower);
+    setTimeout(() => {
+      if (this.followers.size === 0 && this.channel) supabase.removeChannel(this.channel);
+    }, LINGER_MS);
+  }
+}
+
+/** What fails now is read again with the next join or tick. */
+const quietly = (read) => Promise.resolve(read?.()).catch(() => {});
+
+/**
+ * Listens to a private topic: events is {event: (payload) => …}; read brings the page up to date from the tables.
+ * Returns a function that ends it.
+ */
+export function follow(name, events, read) {
+  const follower = { events, read };
+  const known = topics.get(name);
+  const topic = known ?? new Topic(name);
+  topics.set(name, topic);
+  topic.followers.add(follower);
+  if (topic.joined) quietly(read);
+  tellState();
+  return () => topic.leave(follower);
+}
+
+/** Calls back with "none", "live" or "away" now and whenever that changes. */
+export function watchState(callback) {
+  watchers.add(callback);
+  callback(state());
+}
+
+function state() {
+  if (!navigator.onLine) return "away";
+  const all = [...topics.values()];
+  if (all.length === 0) return "none";
+  return all.some((topic) => topic.joined) ? "live" : "away";
+}
+
+function tellState() {
+  for (const watcher of watchers) watcher(state());
+}
+
+function readAll() {
+  for (const topic of topics.values()) topic.read();
+  tellState();
+}
+window.addEventListener("online", readAll);
+window.addEventListener("offline", tellState);
+document.addEventListener("visibilitychange", () => document.hidden || readAll()); // a phone that slept has missed things

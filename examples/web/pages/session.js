@@ -1,0 +1,215 @@
+// One charge: watched as it goes, stopped, and its receipt.
+
+import { ask, call, supabase } from "../api.js";
+import { fill, h, pill } from "../dom.js";
+import { dateTime, duration, fromTo, kw, kwh, money, percent, plain } from "../format.js";
+import { follow } from "../live.js";
+import { SessionPlot } from "../plot.js";
+import { receipt } from "../receipt.js";
+import { busy, problem, say, toast } from "../say.js";
+
+const COLUMNS = "*,station:stations(id,model,location:locations(name,city,time_zone))";
+const MOST_POINTS = 1000; // what one request of PostgREST gives
+const SAME_MS = 1500; // a reading heard on the topic and the same one read from its table
+const WARN_AT = 0.8; // of a limit, as the server does
+
+const STATES = {
+  pending: ["busy", "Waiting for the station"],
+  started: ["ok", "Charging"],
+  stopped: ["off", "Ended"],
+  error: ["bad", "Came to nothing"],
+};
+
+export async function show(root, { signal, params: [id] }) {
+  const session = await ask(supabase.from("charging_sessions").select(COLUMNS).eq("id", id).maybeSingle());
+  if (signal.aborted) return;
+  if (!session) {
+    fill(root, h("h1", null, "Charge"), h("p", { class: "card" }, "There is no such charge among yours. ", h("a", { href: "#/history" }, "My charges")));
+    return;
+  }
+  const timeZone = session.station?.location?.time_zone;
+  const points = new Points(id);
+  const plot = new SessionPlot();
+  const state = h("div");
+  const figure = (name) => {
+    const value = h("span", { class: "value" }, "–");
+    return { value, element: h("div", { class: "figure", dataset: { name } }, h("span", { class: "name" }, name), value) };
+  };
+  const figures = { energy: figure("Energy"), power: figure("Power"), cost: figure("Cost"), time: figure("Time") };
+  const notes = h("div");
+  const limits = h("div", { class: "limits" });
+  const trouble = h("div");
+  const stopButton = h("button", { type: "button", class: "danger big", onclick: stop }, "Stop charging");
+  const controls = h("div", null, trouble, stopButton);
+  const bill = h("div");
+  const plotCard = h("section", { class: "card", "aria-labelledby": "plot-name", hidden: true }, h("h2", { id: "plot-name" }, "Power, energy and cost"), plot.element);
+  fill(
+    root,
+    h("p", { class: "back" }, h("a", { href: "#/history" }, "← My charges")),
+    h("div", { class: "row" }, h("h1", null, session.station?.location?.name ?? session.station_id), state),
+    h("p", { class: "where" }, [session.station_id, session.connector_id && `connector ${session.connector_id}`, session.station?.location?.city].filter(Boolean).join(" · ")),
+    notes,
+    h("section", { class: "figures", "aria-label": "Figures" }, Object.values(figures).map(({ element }) => element)),
+    limits,
+    controls,
+    bill,
+    plotCard,
+  );
+
+  async function stop() {
+    fill(trouble);
+    await busy(stopButton, async () => {
+      try {
+        const answer = await call("stop_charge", { session_id: id });
+        change({ status: answer.status, stop_requested_at: answer.stop_requested_at });
+      } catch (error) {
+        fill(trouble, problem(error));
+      }
+    });
+  }
+
+  /** Takes what is new of the session and shows it. */
+  function change(news) {
+    const before = { ...session };
+    Object.assign(session, news);
+    if (before.status !== session.status) {
+      say({ pending: "", started: "Charging has begun.", stopped: `Charging has ended: ${kwh(session.energy, 3)}, ${money(session.amount, session.currency)}.`, error: "The charge came to nothing." }[session.status]);
+    }
+    if (!before.limit_reached_at && session.limit_reached_at) toast("The limit is reached: the station is told to stop.", "warn");
+    draw();
+  }
+
+  function draw() {
+    const { status, start_time, stop_time, currency } = session;
+    const running = status === "started";
+    const [tone, words] = running && session.stop_requested_at ? ["warn", "Stopping"] : STATES[status];
+    fill(state, pill(tone, words));
+    figures.energy.value.textContent = kwh(session.energy, 3);
+    figures.power.value.textContent = running && session.power_w !== null ? kw(session.power_w) : "–";
+    figures.cost.value.textContent = money(session.amount, currency);
+    figures.time.value.textContent = start_time ? duration((new Date(stop_time ?? Date.now()) - new Date(start_time)) / 1000) : "–";
+    figures.power.element.hidden = !running;
+    stopButton.hidden = !["pending", "started"].includes(status);
+    stopButton.textContent = status === "pending" ? "Cancel" : session.stop_requested_at ? "Stopping … press to ask again" : "Stop charging";
+    fill(notes, notesOf(session, timeZone));
+    fill(limits, ["pending", "started"].includes(status) && limitsOf(session));
+    plotCard.hidden = points.all.length === 0;
+    plot.update(points.all, {
+      start: start_time && new Date(start_time).getTime(),
+      end: stop_time && new Date(stop_time).getTime(),
+      currency,
+      timeZone,
+      limitEnergy: session.limit_energy_kwh,
+      limitAmount: session.limit_amount,
+    });
+  }
+
+  async function read() {
+    const [row, values] = await Promise.all([
+      ask(supabase.from("charging_sessions").select(COLUMNS).eq("id", id).single()),
+      ask(supabase.from("meter_values").select("reported_at,energy_wh,power_w").eq("session_id", id).order("reported_at", { ascending: false }).limit(MOST_POINTS)),
+    ]);
+    if (signal.aborted) return;
+    points.addReadings(values, row);
+    points.addNow(row);
+    change(row);
+    await showBill();
+  }
+
+  let billed = false;
+  async function showBill() {
+    if (billed || session.status !== "stopped" || !session.start_time) return;
+    if (!session.receipt) {
+      fill(bill, h("p", { class: "card" }, "The bill is being made."));
+      return;
+    }
+    billed = true;
+    fill(bill, receipt(session, timeZone));
+  }
+
+  const onSession = (payload) => {
+    points.addNow(payload);
+    change(payload);
+    showBill();
+  };
+  const onWarning = ({ share }) => {
+    toast(`${percent(share ?? WARN_AT)} of your limit is used.`, "warn");
+    change({ limit_warned_at: session.limit_warned_at ?? new Date().toISOString() });
+  };
+
+  draw();
+  await read();
+  if (signal.aborted || ["stopped", "error"].includes(session.status) && billed) return;
+  const end = follow(`session:${id}`, { session: onSession, limit_warning: onWarning }, read);
+  const timer = setInterval(draw, 1000); // the time goes on
+  signal.addEventListener("abort", () => {
+    clearInterval(timer);
+    end();
+  });
+}
+
+function notesOf(session, timeZone) {
+  const notes = [];
+  if (session.status === "pending") notes.push("The station has been asked to start. Plug the car in, if it is not yet.");
+  if (session.status === "error" && session.error) notes.push(`${session.error[0].toUpperCase()}${session.error.slice(1)}.`);
+  if (session.start_time) notes.push(session.stop_time ? `${fromTo(session.start_time, session.stop_time, timeZone)}.` : `Since ${dateTime(session.start_time, timeZone)}.`);
+  if (session.soc_percent !== null && session.status === "started") notes.push(`The battery is at ${plain(session.soc_percent, 0)} %.`);
+  return notes.map((note) => h("p", { class: "hint" }, note));
+}
+
+function limitsOf(session) {
+  const bar = (name, value, limit, text) => {
+    const share = Math.min(1, value / limit);
+    const near = share >= WARN_AT || session.limit_warned_at;
+    return h(
+      "div",
+      { class: "limit", dataset: { tone: near ? "warn" : "ok" } },
+      h("div", { class: "row" }, h("span", null, name), h("span", null, `${text} (${percent(share)})`)),
+      h("progress", { max: 1, value: share, "aria-label": `${name}: ${percent(share)}` }),
+    );
+  };
+  const bars = [];
+  if (session.limit_energy_kwh) bars.push(bar("Limit of energy", session.energy, session.limit_energy_kwh, `${kwh(session.energy, 3)} of ${kwh(session.limit_energy_kwh)}`));
+  if (session.limit_amount) bars.push(bar("Limit of cost", session.amount, session.limit_amount, `${money(session.amount, session.currency)} of ${money(session.limit_amount, session.currency)}`));
+  if (bars.length > 0 && session.limit_warned_at) {
+    bars.push(h("p", { class: "warning" }, session.limit_reached_at ? "The limit is reached. The station has been told to stop." : "80 % of your limit is used. The charge stops by itself when it is reached."));
+  }
+  return bars;
+}
+
+/** What is known of a session over time. Costs are heard only live, so they are kept for a page that is loaded again. */
+class Points {
+  constructor(sessionId) {
+    this.key = `plot:${sessionId}`;
+    this.heard = JSON.parse(sessionStorage.getItem(this.key) ?? "[]");
+    this.readings = [];
+    this.all = [];
+    this.merge();
+  }
+
+  addReadings(values, { start_time: start, meter_start_wh: startWh, energy }) {
+    if (!start) return;
+    const from = new Date(start).getTime();
+    this.readings = values
+      .filter((value) => value.energy_wh !== null && startWh !== null)
+      .map((value) => ({ at: Math.max(from, new Date(value.reported_at).getTime()), power: value.power_w, energy: Math.min(Math.max(0, (value.energy_wh - startWh) / 1000), energy), amount: null }));
+    this.readings.push({ at: from, power: null, energy: 0, amount: 0 });
+    this.merge();
+  }
+
+  addNow({ status, start_time: start, stop_time: stop, energy, amount, power_w: power }) {
+    if (!start || !["started", "stopped"].includes(status)) return;
+    const at = stop ? new Date(stop).getTime() : Date.now();
+    const last = this.heard.at(-1);
+    if (last && last.energy === energy && last.amount === amount) return;
+    this.heard.push({ at, power: stop ? 0 : power, energy, amount });
+    this.heard = this.heard.slice(-MOST_POINTS);
+    sessionStorage.setItem(this.key, JSON.stringify(this.heard));
+    this.merge();
+  }
+
+  merge() {
+    const others = this.readings.filter((one) => one.amount === 0 || !this.heard.some(({ at }) => Math.abs(at - one.at) < SAME_MS));
+    this.all = [...this.heard, ...others].sort((a, b) => a.at - b.at);
+  }
+}
