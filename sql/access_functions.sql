@@ -81,28 +81,40 @@ as $$
 $$;
 comment on function private.operates_plan is 'Whether the signed-in user may change the tariff plan.';
 
+create or replace function private.topic_id(p_topic text) returns uuid
+language sql immutable set search_path = ''
+as $$
+  select case when pg_catalog.pg_input_is_valid(v, 'uuid') and v::uuid::text = v then v::uuid end
+    from pg_catalog.substr(p_topic, pg_catalog.strpos(p_topic, ':') + 1) as v
+$$;
+comment on function private.topic_id is 'The id behind the colon of a topic; null unless it is spelled as messages are addressed: a topic in another spelling would stay silent.';
+
 create or replace function private.may_join(p_topic text) returns boolean
 language sql stable set search_path = ''
 security definer  -- looks at rows that the caller may not read
 as $$
   select case split_part(p_topic, ':', 1)
-    when 'session' then exists (
-      select from public.charging_sessions as s
-       where s.id = case when pg_catalog.pg_input_is_valid(substr(p_topic, 9), 'uuid') then substr(p_topic, 9)::uuid end
-         and (s.user_id = auth.uid() or s.station_id = any ((select private.operated_station_ids())::text[])))
-    when 'command' then exists (
-      select from public.commands as c
-       where c.id = case when pg_catalog.pg_input_is_valid(substr(p_topic, 9), 'uuid') then substr(p_topic, 9)::uuid end
-         and (c.created_by = auth.uid() or c.station_id = any ((select private.operated_station_ids())::text[])))
     when 'station' then exists (
       select from public.stations as s
        where s.id = substr(p_topic, 9) and (s.status <> 'inactive' or s.id = any ((select private.operated_station_ids())::text[])))
+    when 'location' then exists (select from public.locations as l where l.id = private.topic_id(p_topic))
+    when 'session' then exists (
+      select from public.charging_sessions as s
+       where s.id = private.topic_id(p_topic)
+         and (s.user_id = auth.uid() or s.station_id = any ((select private.operated_station_ids())::text[])))
+    when 'command' then exists (
+      select from public.commands as c
+       where c.id = private.topic_id(p_topic)
+         and (c.created_by = auth.uid() or c.station_id = any ((select private.operated_station_ids())::text[])))
+    when 'client' then exists (
+      select from public.clients as c
+       where c.id = private.topic_id(p_topic) and c.kind = 'operator' and (private.is_admin() or c.id = private.operated_client_id()))
     when 'bridge' then p_topic like 'bridge:_%' and coalesce(private.user_role() = 'bridge', false)
     else false
-  end and (auth.role() = 'service_role' or private.user_role() is not null)
+  end and (auth.role() in ('anon', 'service_role') or private.user_role() is not null)
 $$;
-comment on function private.may_join is 'Whether the signed-in user may listen to a Realtime topic: session:{id} and command:{id} their own or the company''s, '
-  'station:{id} any that is on the map, bridge:{id} bridges only.';
+comment on function private.may_join is 'Whether the caller may listen to a Realtime topic: station:{id} and location:{id} everybody, for what is on the map; session:{id} and command:{id} their own '
+  'or the company''s; client:{id} the company''s operators; bridge:{id} bridges only. Admins all but the last.';
 
 create or replace function private.may_use_plan(p_location_id uuid, p_tariff_plan_id uuid) returns boolean
 language sql stable set search_path = ''

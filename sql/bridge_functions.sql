@@ -42,7 +42,7 @@ begin
   select coalesce(jsonb_agg(e -> 'connection_id'), '[]') into v_close
     from jsonb_array_elements(bridge_heartbeat.seen) as e
    where exists (select from private.open_connections as c
-                  where c.station_id = e ->> 'station_id' and c.connection_id <> (e ->> 'connection_id')::uuid)
+                  where c.station_id = e ->> 'station_id' and (c.connection_id <> (e ->> 'connection_id')::uuid or c.closing_id = c.connection_id))
       -- deleted or renamed: under this id nothing can be stored any more, and only a new handshake says so
       or not exists (select from public.stations as s where s.id = e ->> 'station_id');
 
@@ -54,7 +54,7 @@ begin
      and pg_try_advisory_xact_lock(private.station_lock(c.station_id));
   return jsonb_build_object('lease_expires_at', v_lease, 'close', v_close);
 end $$;
-comment on function public.bridge_heartbeat is 'For bridges, every few seconds: renews the lease (15 s) and names the connections to close: no longer their station''s newest, or of a station that is gone. '
+comment on function public.bridge_heartbeat is 'For bridges, every few seconds: renews the lease (15 s) and names the connections to close: no longer their station''s newest, of a station that is gone, or told to by disconnect_station(). '
   'seen: the open sockets as [{station_id, connection_id, last_message_at}].';
 
 create or replace function private.end_lost_sessions() returns void
@@ -93,18 +93,14 @@ begin
     perform private.reprice_sessions(array(
       select id from public.charging_sessions where status = 'started' and priced_energy_wh is distinct from energy_wh
        order by priced_at limit 500 for update skip locked));
-    -- The last meter value before a pause came too soon after another to be sent to the session's topic.
-    update public.charging_sessions set priced_at = clock_timestamp()
-     where id in (select id from public.charging_sessions
-                   where status = 'started' and priced_at > live_at and live_at < now() - (select live_update_interval from private.settings)
-                     for update skip locked);
     delete from private.bridges where lease_expires_at < now() - interval '1 day';
     delete from private.command_secrets as x using public.commands as c
      where c.id = x.command_id and c.status = 'timed_out' and c.created_at < now() - interval '1 day';
+    perform private.catch_up_topics();  -- last: it holds rows that an arriving station waits for
   exception when others then
     raise warning 'housekeeping failed: % (%)', sqlerrm, sqlstate;  -- the lease of the bridge matters more
   end;
 end $$;
-comment on function private.keep_house is 'What has to happen by itself: expiry, running costs, lost stops, partitions. Run by one bridge at a time.';
+comment on function private.keep_house is 'What has to happen by itself: expiry, running costs, lost stops, topics, partitions. Run by one bridge at a time.';
 
 grant execute on function public.bridge_heartbeat to authenticated, service_role;

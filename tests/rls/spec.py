@@ -339,6 +339,7 @@ FUNCTIONS: dict[str, Function] = {
     ),
     "send_command": Function(OPERATORS_CALL, {"station_id": "ST-1", "action": "ClearCache"}),
     "set_station_password": Function(OPERATORS_CALL, {"station_id": "ST-1", "password": "0123456789abcdef"}),
+    "disconnect_station": Function(OPERATORS_CALL, {"station_id": "ST-1"}),
     "adopt_station": Function(call(driver="OCPRM", operator="OCPRM", admin="yes"), {"station_id": "KNOCKING-own"}),
     "ocpp_ingest": Function(FOR_BRIDGES, {"events": "[]"}),
     "claim_commands": Function(FOR_BRIDGES, {"bridge_id": "bridge-a"}),
@@ -355,12 +356,15 @@ def join(**named: str) -> Cells:
 
 
 RUNNERS = {"operator": "company's", "admin": "yes"}
+MAP = dict.fromkeys(("anon", "driver", "operator", "admin", "bridge"), "yes")
 # Topic of something of the first company and driver -> who may join.
 TOPICS: dict[str, Cells] = {
     "session:{session}": join(driver="own", **RUNNERS),
     "command:{command}": join(driver="own", **RUNNERS),
-    "station:ST-1": join(driver="yes", operator="yes", admin="yes", bridge="yes"),
+    "station:ST-1": join(**MAP),
     "station:SPARE-own": join(**RUNNERS),
+    "location:{location}": join(**MAP),
+    "client:{company}": join(**RUNNERS),
     "bridge:bridge-a": join(bridge="yes"),
 }
 TOPIC_NAMES = {
@@ -368,5 +372,7 @@ TOPIC_NAMES = {
     "command:{command}": "`command:{id}`",
     "station:ST-1": "`station:{id}` on the map",
     "station:SPARE-own": "`station:{id}` not on the map",
+    "location:{location}": "`location:{id}`",
+    "client:{company}": "`client:{id}` of a company",
     "bridge:bridge-a": "`bridge:{id}`",
 }

@@ -9,7 +9,7 @@ import pytest
 
 from tests.rls.rows import ACTORS, FIRST, role_of
 from tests.rls.spec import NONE, TOPICS
-from tests.sql.world import DRIVER, World
+from tests.sql.world import ACCOUNT, COMPANY, DRIVER, LOCATION, World
 from tests.support import acting_as
 
 NO_TOPICS = (
@@ -17,7 +17,13 @@ NO_TOPICS = (
     "session:",
     "session:rubbish",
     "session:{session}:more",
+    "session:{SESSION}",  # not how messages are addressed
     "command:{nobody}",
+    "location:{nobody}",
+    "location:",
+    "client:{nobody}",
+    "client:{account}",
+    "client:",
     "station:NO-SUCH",
     "station:",
     "bridge",
@@ -37,10 +43,15 @@ def joined(world: World, actor: str, topic: str) -> bool:
 
 
 def name(world: World, topic: str) -> str:
+    session = world.one("select id from charging_sessions where station_id = 'ST-1'")
     return topic.format(
-        session=world.one("select id from charging_sessions where station_id = 'ST-1'"),
+        session=session,
+        SESSION=str(session).upper(),
         command=world.one("select id from commands where station_id = 'ST-1'"),
         nobody=uuid4(),
+        location=LOCATION,
+        company=COMPANY,
+        account=ACCOUNT,
     )
 
 

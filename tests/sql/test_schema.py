@@ -22,6 +22,7 @@ PUBLIC_FUNCTIONS = {
     "calculate_cost": {"anon", "authenticated", "service_role"},
     "claim_commands": {"authenticated", "service_role"},
     "nearby_locations": {"anon", "authenticated", "service_role"},
+    "disconnect_station": {"authenticated", "service_role"},
     "ocpp_ingest": {"authenticated", "service_role"},
     "release_session": {"authenticated", "service_role"},
     "send_command": {"authenticated", "service_role"},
@@ -80,6 +81,7 @@ DEFINER_TRIGGERS = {
     "publish_connector",
     "publish_presence",
     "publish_session",
+    "publish_station",
     "wake_bridge",
 }
 
