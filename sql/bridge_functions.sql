@@ -73,9 +73,10 @@ begin
              for update of s skip locked) as w;
   -- A day for the station's queue, then they are billed at the last register.
   perform private.settle_session(w.id)
-    from (select id from public.charging_sessions
+    from (select id, client_id from public.charging_sessions
            where stop_time is not null and settled_at is null and provisional_at < now() - interval '1 day' and meter_stop_wh is null
-           limit 100 for update skip locked) as w;
+           limit 100 for update skip locked) as w
+   where private.try_lock_account(w.client_id);
 end $$;
 comment on function private.end_lost_sessions is 'Ends sessions whose StopTransaction never came: provisionally at first, and a day later for good.';
 

@@ -182,58 +182,56 @@ as $$
 $$;
 comment on function private.is_abandoned is 'Whether the connector has been reported free since the session was last heard of: its StopTransaction is late or lost.';
 
-create or replace function public.start_charge(station_id text, connector_id int default null, limit_energy_kwh numeric default null,
-  limit_amount numeric default null) returns public.charging_sessions
+create or replace function private.begin_charge(p_user_id uuid, p_station public.stations, p_connector_id integer, p_limit_energy_kwh numeric,
+  p_limit_amount numeric) returns public.charging_sessions
 language plpgsql volatile set search_path = ''
-security definer  -- nobody writes sessions but through functions; the rights are checked below
 as $$
 declare
-  v_station public.stations;
   v_connector public.connectors;
   v_session public.charging_sessions;
   v_client_id uuid;
+  v_tariff jsonb;
+  v_hold record;
 begin
-  perform private.assert_person();
-  v_station := private.station_by_id(start_charge.station_id);
   -- as they are stored; NaN and infinity are greater than every number
-  if not coalesce(round(start_charge.limit_energy_kwh, 3) between 0.001 and 1e9, true) or not coalesce(round(start_charge.limit_amount, 2) between 0.01 and 1e9, true) then
+  if not coalesce(round(p_limit_energy_kwh, 3) between 0.001 and 1e9, true) or not coalesce(round(p_limit_amount, 2) between 0.01 and 1e9, true) then
     perform private.fail(400, 'OCARG', 'a limit must be more than 0 and at most 1000000000', 'Leave a limit out to charge without it.');
   end if;
-  select client_id into v_client_id from public.users where id = auth.uid();
+  select client_id into v_client_id from public.users where id = p_user_id;
   if exists (select from public.clients where id = v_client_id and status <> 'active') then
     perform private.fail(403, 'OCBLK', 'the account is not active', 'Ask the operator of the service.');
   end if;
-  if v_station.status <> 'active' then
-    perform private.fail(409, 'OCINA', format('station "%s" is out of service (%s)', v_station.id, v_station.status), 'Choose another station.');
+  if p_station.status <> 'active' then
+    perform private.fail(409, 'OCINA', format('station "%s" is out of service (%s)', p_station.id, p_station.status), 'Choose another station.');
   end if;
-  perform private.assert_registered(v_station, 'RemoteStartTransaction');
-  if not private.is_online(v_station.id) then
-    perform private.fail(409, 'OCOFF', format('station "%s" is offline', v_station.id), 'Try again when station_status says online.');
+  perform private.assert_registered(p_station, 'RemoteStartTransaction');
+  if not private.is_online(p_station.id) then
+    perform private.fail(409, 'OCOFF', format('station "%s" is offline', p_station.id), 'Try again when station_status says online.');
   end if;
 
-  perform private.lock_stations(array[v_station.id]);  -- of two who press at the same time one is second
-  if start_charge.connector_id is null then
+  perform private.lock_stations(array[p_station.id]);  -- of two who press at the same time one is second
+  if p_connector_id is null then
     -- Pressed twice: the connector chosen then. Else where the car is plugged in, else the first that is free.
     select c.* into v_connector from public.connectors as c
       left join public.charging_sessions as s on s.station_id = c.station_id and s.connector_id = c.number and s.status in ('pending', 'started')
        and not private.is_abandoned(s, c)
-     where c.station_id = v_station.id
+     where c.station_id = p_station.id
        and (s.id is null and coalesce(c.status, 'Available') in ('Preparing', 'Available', 'Finishing')
-            or s.status = 'pending' and s.user_id is not distinct from auth.uid())
+            or s.status = 'pending' and s.user_id is not distinct from p_user_id)
      order by s.id is null, c.status is distinct from 'Preparing', coalesce(c.status, 'Available') <> 'Available', c.number
      limit 1;
     if not found then
-      if exists (select from public.connectors as c where c.station_id = v_station.id) then
-        perform private.fail(409, 'OCBSY', format('station "%s" has no free connector', v_station.id), 'Try again later.');
+      if exists (select from public.connectors as c where c.station_id = p_station.id) then
+        perform private.fail(409, 'OCBSY', format('station "%s" has no free connector', p_station.id), 'Try again later.');
       end if;
-      perform private.ensure_connector(v_station.id, 1);
-      select c.* into v_connector from public.connectors as c where c.station_id = v_station.id;
+      perform private.ensure_connector(p_station.id, 1);
+      select c.* into v_connector from public.connectors as c where c.station_id = p_station.id;
     end if;
   else
     select c.* into v_connector from public.connectors as c
-     where c.station_id = v_station.id and c.number = start_charge.connector_id;
+     where c.station_id = p_station.id and c.number = p_connector_id;
     if not found then
-      perform private.fail(404, 'OCCON', format('station "%s" has no connector %s', v_station.id, start_charge.connector_id),
+      perform private.fail(404, 'OCCON', format('station "%s" has no connector %s', p_station.id, p_connector_id),
         'station_status lists the connectors.');
     end if;
     if v_connector.status in ('Faulted', 'Unavailable', 'Reserved') then
@@ -242,35 +240,85 @@ begin
   end if;
 
   select * into v_session from public.charging_sessions as s
-   where s.station_id = v_station.id and s.connector_id = v_connector.number and s.status in ('pending', 'started')
+   where s.station_id = p_station.id and s.connector_id = v_connector.number and s.status in ('pending', 'started')
      and not private.is_abandoned(s, v_connector)
    order by s.created_at desc limit 1;
   if found then
-    if v_session.status = 'pending' and v_session.user_id is not distinct from auth.uid()
-       and (v_session.limit_energy_kwh, v_session.limit_amount) is not distinct from (start_charge.limit_energy_kwh::numeric(14, 3), start_charge.limit_amount::numeric(14, 2)) then
+    if v_session.status = 'pending' and v_session.user_id is not distinct from p_user_id
+       and (v_session.limit_energy_kwh, v_session.limit_amount) is not distinct from (p_limit_energy_kwh::numeric(14, 3), p_limit_amount::numeric(14, 2)) then
       return v_session;  -- pressed twice
     end if;
     perform private.fail(409, 'OCBSY', format('connector %s is in use', v_connector.number), 'Stop that session first, or choose another connector.');
   end if;
 
+  v_tariff := private.tariff_snapshot(p_station.id, v_connector.number, now(), v_client_id);
   insert into public.charging_sessions as s (station_id, connector_id, user_id, client_id, id_tag, limit_energy_kwh, limit_amount, currency,
       expires_at)
-  values (v_station.id, v_connector.number, (select u.id from public.users as u where u.id = auth.uid()),
+  values (p_station.id, v_connector.number, (select u.id from public.users as u where u.id = p_user_id),
       v_client_id,
       -- 14 hex digits: what every reader's and station's idea of a tag admits
       upper(left(replace(gen_random_uuid()::text, '-', ''), 14)),
-      start_charge.limit_energy_kwh, start_charge.limit_amount,
-      coalesce(private.tariff_snapshot(v_station.id, v_connector.number, now()) ->> 'currency', v_station.currency),
+      p_limit_energy_kwh, p_limit_amount,
+      coalesce(v_tariff ->> 'currency', p_station.currency),
       now() + interval '2 minutes')
   returning * into v_session;
+  select * into v_hold from private.take_hold(v_session, v_tariff, now(), v_session.limit_type = 'none');
+  if v_hold.problem = 'no_funds' then
+    perform private.fail(402, 'OCBAL', format('the account does not cover this charge: %s %s are available', v_hold.available, v_hold.currency)
+      || case when v_session.limit_type <> 'none' then format(', %s needed', v_hold.wanted) else '' end, 'Top the account up, or set a lower limit.');
+  elsif v_hold.problem = 'unpaid_before' then
+    perform private.fail(402, 'OCDUE', format('%s %s are unpaid from earlier sessions', v_hold.unpaid, v_hold.currency), 'Top the account up: what it owes is charged at once.');
+  elsif v_hold.problem = 'wrong_currency' then
+    perform private.fail(409, 'OCCUR', format('the account is in %s, the station''s prices are in %s', v_hold.currency, v_session.currency), 'Use an account in the station''s currency.');
+  elsif v_hold.problem = 'no_account' then
+    perform private.fail(402, 'OCACC', 'no account pays for this user', 'An admin sets users.client_id.');
+  end if;
+  if v_hold.taken > 0 then
+    update public.charging_sessions as s set held_amount = v_hold.taken where s.id = v_session.id returning * into v_session;
+  end if;
   insert into public.commands (station_id, action, payload, session_id)
-  values (v_station.id, 'RemoteStartTransaction',
+  values (p_station.id, 'RemoteStartTransaction',
       jsonb_build_object('connectorId', v_session.connector_id, 'idTag', v_session.id_tag), v_session.id);
   return v_session;
 end $$;
+comment on function private.begin_charge is 'A pending session for this user, its hold and its RemoteStartTransaction.';
+
+create or replace function public.start_charge(station_id text, connector_id int default null, limit_energy_kwh numeric default null,
+  limit_amount numeric default null) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+security definer  -- nobody writes sessions but through functions; the rights are checked below
+as $$
+begin
+  perform private.assert_person();
+  return private.begin_charge(auth.uid(), private.station_by_id(start_charge.station_id), start_charge.connector_id, start_charge.limit_energy_kwh,
+    start_charge.limit_amount);
+end $$;
 comment on function public.start_charge is 'Starts a charge for the signed-in user: a pending session, bound to the StartTransaction that follows by a generated id_tag. '
   'Without connector_id the one with a car plugged in, else the first free one. Limits: kWh, and money in the station''s currency. A second call while it is pending returns the same session. '
-  '404 OCSTA, OCCON, 409 OCOFF, OCBSY, OCUNA, OCINA, OCPND, 400 OCARG, 403 OCPRM, OCBLK.';
+  'A prepaid account holds back limit_amount, or what limit_energy_kwh will cost, the smaller one; without a limit what it has, up to a whole charge. '
+  '402 OCBAL, OCDUE, OCACC, 404 OCSTA, OCCON, 409 OCOFF, OCBSY, OCUNA, OCINA, OCPND, OCCUR, 400 OCARG, 403 OCPRM, OCBLK.';
+
+create or replace function public.start_charge_for(user_id uuid, station_id text, connector_id int default null, limit_energy_kwh numeric default null,
+  limit_amount numeric default null) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+security definer  -- as start_charge
+as $$
+declare
+  v_station public.stations;
+begin
+  perform private.assert_person();
+  v_station := private.station_by_id(start_charge_for.station_id);
+  if not private.operates_station(v_station.id) then
+    perform private.fail(403, 'OCPRM', format('station "%s" is not yours', v_station.id), 'Operators start charges at the stations of their own company; drivers use start_charge.');
+  end if;
+  if not exists (select from public.users as u where u.id = start_charge_for.user_id and u.is_active) then
+    perform private.fail(404, 'OCUSR', 'no such user, or one that is not active', 'user_id is the id of a row of users.');
+  end if;
+  return private.begin_charge(start_charge_for.user_id, v_station, start_charge_for.connector_id, start_charge_for.limit_energy_kwh,
+    start_charge_for.limit_amount);
+end $$;
+comment on function public.start_charge_for is 'For operators, at their stations, and admins: start_charge for another user, whose account pays. '
+  '404 OCUSR and the codes of start_charge: 402 OCBAL, OCDUE, OCACC, 404 OCSTA, OCCON, 409 OCOFF, OCBSY, OCUNA, OCINA, OCPND, OCCUR, 400 OCARG, 403 OCPRM, OCBLK.';
 
 create or replace function private.queue_remote_stop(p_session public.charging_sessions) returns void
 language sql volatile set search_path = ''
@@ -331,6 +379,7 @@ begin
   if not found then
     perform private.fail(404, 'OCSES', 'no such session', 'Operators release the sessions of their own stations.');
   end if;
+  perform private.lock_stations(array[v_session.station_id]);
   if v_session.settled_at is null and not 'held' = any (v_session.flags) then
     perform private.fail(409, 'OCHLD', 'the session is not held for review', 'It is billed when it ends.');
   end if;
@@ -507,14 +556,15 @@ begin
                  where status = 'sent' and sent_at < now() - make_interval(secs => timeout_s + 30)  -- the bridge says it sooner, if it lives
                    for update skip locked);
   perform private.fail_session(w.id, w.error)
-    from (select s.id, case when c.status = 'accepted' then 'the station accepted, but no charge began'
+    from (select s.id, s.client_id, case when c.status = 'accepted' then 'the station accepted, but no charge began'
                             else 'the station could not be reached' end as error
             from public.charging_sessions as s
             left join lateral (select c.status from public.commands as c where c.session_id = s.id and c.action = 'RemoteStartTransaction'
                                 order by c.created_at desc limit 1) as c on true
            where s.status = 'pending' and (s.expires_at <= now() or c.status = 'expired')
-             for update of s skip locked) as w;
+             for update of s skip locked) as w
+   where private.try_lock_account(w.client_id);
 end $$;
 comment on function private.expire_waiting is 'Ends what waited too long: commands and pending sessions.';
 
-grant execute on function public.send_command, public.start_charge, public.stop_charge, public.release_session, public.claim_commands to authenticated, service_role;
+grant execute on function public.send_command, public.start_charge, public.start_charge_for, public.stop_charge, public.release_session, public.claim_commands to authenticated, service_role;

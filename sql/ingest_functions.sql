@@ -188,7 +188,7 @@ begin
     when 'BootNotification' then
       reply := private.boot_notification(p_station, p_event);
     when 'Authorize' then
-      v_result := jsonb_build_object('idTagInfo', private.id_tag_info(p_station.id, private.clean_tag(v_payload -> 'idTag')));
+      v_result := jsonb_build_object('idTagInfo', private.authorize(p_station.id, private.clean_tag(v_payload -> 'idTag')));
       reply := jsonb_build_object('result', v_result, 'log', jsonb_build_object('level', 'INFO', 'message',
         format('Authorize: status=%s', v_result #>> '{idTagInfo,status}')));
     when 'StartTransaction' then
@@ -342,6 +342,7 @@ declare
   v_replies jsonb[] := '{}';
   v_row record;
   v_error text;
+  v_books boolean;
 begin
   perform private.assert_bridge();
   if jsonb_typeof(events) is distinct from 'array' then
@@ -351,7 +352,13 @@ begin
     return '[]';
   end if;
   perform private.lock_stations(array(select event ->> 'station_id' from jsonb_array_elements(events) as event));
+  -- Whatever may move money: MeterValues alone take their accounts at the end, in order.
+  v_books := exists (select from jsonb_array_elements(events) as e
+                      where e ->> 'kind' = 'answer' or e ->> 'action' in ('StartTransaction', 'StopTransaction'));
   begin
+    if v_books then
+      perform private.lock_accounts_of(events);
+    end if;
     return private.ingest_together(events);
   exception when others then
     if jsonb_array_length(events) > 60 then  -- more exception blocks than that slow every other backend
@@ -359,6 +366,7 @@ begin
     end if;
   end;
   -- One of them is bad: each by itself, so that it touches no other.
+  perform private.lock_accounts_of(events);
   for v_row in select event from jsonb_array_elements(events) with ordinality as a (event, n) order by n loop
     begin
       v_replies := v_replies || (private.ingest_together(jsonb_build_array(v_row.event)) -> 0);

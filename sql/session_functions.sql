@@ -49,6 +49,26 @@ begin
 end $$;
 comment on function private.id_tag_info is 'IdTagInfo of OCPP 1.6 §7.27 for a tag at a station. A tag nobody knows is Invalid, unless the station''s bridge accepts such tags.';
 
+create or replace function private.authorize(p_station_id text, p_id_tag text) returns jsonb
+language plpgsql stable set search_path = ''
+as $$
+declare
+  v_info jsonb := private.id_tag_info(p_station_id, p_id_tag);
+  v_client_id uuid;
+begin
+  if v_info ->> 'status' = 'Accepted'
+     and not exists (select from public.charging_sessions where lower(id_tag) = lower(p_id_tag) and station_id = p_station_id and status in ('pending', 'started')) then
+    select coalesce(t.client_id, u.client_id) into v_client_id
+      from public.id_tags as t left join public.users as u on u.id = t.user_id where lower(t.id_tag) = lower(p_id_tag);
+    if (private.check_funds(v_client_id, null, null, private.tariff_snapshot(p_station_id, null, now(), v_client_id), now(), true)).problem is not null then
+      return v_info || '{"status": "Blocked"}';
+    end if;
+  end if;
+  return v_info;
+end $$;
+comment on function private.authorize is 'IdTagInfo for an Authorize: id_tag_info(), and Blocked for a tag whose account could not pay for a start. A tag that '
+  'charges here already may always be shown again, to stop.';
+
 create or replace function private.bridge_setting(p_station_id text, p_name text) returns text
 language sql stable set search_path = ''
 as $$
@@ -132,6 +152,8 @@ declare
   v_orphan public.transaction_orphans;
   v_tariff jsonb;
   v_price jsonb;
+  v_client_id uuid;
+  v_hold record;
 begin
   loop
     select * into v_session from public.charging_sessions where station_id = p_station.id and start_key = v_key for update;
@@ -174,7 +196,10 @@ begin
   end if;
   if v_info ->> 'status' <> 'Accepted' then v_flags := v_flags || 'id_tag_refused'::text; end if;
 
-  v_tariff := private.tariff_snapshot(p_station.id, v_connector, v_start);
+  select * into v_owner from public.id_tags where lower(id_tag) = lower(v_tag);
+  v_client_id := case when v_session.id is not null then v_session.client_id
+                      else coalesce(v_owner.client_id, (select u.client_id from public.users as u where u.id = v_owner.user_id)) end;
+  v_tariff := private.tariff_snapshot(p_station.id, v_connector, v_start, v_client_id);
   v_price := private.price_periods(v_tariff, jsonb_build_array(  -- a session fee is due from the first moment
     jsonb_build_object('start_at', v_start, 'end_at', v_start, 'energy_kwh', 0, 'parking', false)));
   if v_session.id is not null then
@@ -190,15 +215,23 @@ begin
     update public.commands set effect_at = p_received_at, status = case when status = 'queued' and attempts > 0 then 'accepted' else status end
      where session_id = v_session.id and action = 'RemoteStartTransaction' and effect_at is null;
   else
-    select * into v_owner from public.id_tags where lower(id_tag) = lower(v_tag);
     insert into public.charging_sessions (station_id, connector_id, user_id, client_id, id_tag, status, start_time, reported_start,
         start_key, meter_start_wh, meter_max_wh, flags, clock_offset, reservation_id, tariff, amount, currency, priced_energy_wh)
-    values (p_station.id, v_connector, v_owner.user_id,
-        coalesce(v_owner.client_id, (select u.client_id from public.users as u where u.id = v_owner.user_id)),
-        v_tag, 'started', v_start, p_payload ->> 'timestamp', v_key, v_meter, v_meter, v_flags,
+    values (p_station.id, v_connector, v_owner.user_id, v_client_id, v_tag, 'started', v_start, p_payload ->> 'timestamp', v_key, v_meter, v_meter, v_flags,
         private.clock_offset(v_reported, p_received_at),
         private.to_integer(p_payload -> 'reservationId'), v_tariff, (v_price ->> 'cost')::numeric, v_price ->> 'currency', 0)
     returning * into v_session;
+  end if;
+
+  if v_session.held_amount = 0 and v_info ->> 'status' = 'Accepted' then
+    select * into v_hold from private.take_hold(v_session, v_tariff, v_start, true);
+    if v_hold.problem is not null then
+      v_info := v_info || '{"status": "Blocked"}';
+    end if;
+    update public.charging_sessions
+       set held_amount = held_amount + v_hold.taken,
+           flags = flags || case when v_hold.problem is not null then array['id_tag_refused', v_hold.problem] else '{}' end
+     where id = v_session.id;
   end if;
 
   -- A connector carries one transaction: an older one that never stopped has lost its StopTransaction.

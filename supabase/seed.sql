@@ -22,12 +22,19 @@ select u.id::text, u.id, jsonb_build_object('sub', u.id, 'email', u.email, 'emai
 on conflict do nothing;
 
 -- Clients: two companies, two accounts -----------------------------------------------------------
-insert into public.clients (id, kind, name, email, phone, address, contract_number, contract_start_date, balance) values
-  ('c0000000-0000-4000-8000-000000000001', 'operator', 'EvPower Kyrgyzstan', 'office@evpower.example', '+996 312 000 001', 'Chuy Avenue 127, Bishkek', 'EVP-2024-001', '2024-01-15', 0),
-  ('c0000000-0000-4000-8000-000000000002', 'operator', 'Osh Elektro', 'office@osh-elektro.example', '+996 3222 00 002', 'Kurmanjan Datka Street 250, Osh', 'EVP-2024-002', '2024-05-01', 0),
-  ('c0000000-0000-4000-8000-000000000003', 'account', 'Aibek Toktomamatov', 'driver@evpower.example', '+996 700 000 003', 'Bishkek', 'ACC-0001', '2025-02-01', 5000),
-  ('c0000000-0000-4000-8000-000000000004', 'account', 'Nurgul Asanova', 'driver2@evpower.example', '+996 700 000 004', 'Osh', 'ACC-0002', '2025-03-10', 3000)
+insert into public.clients (id, kind, name, email, phone, address, contract_number, contract_start_date) values
+  ('c0000000-0000-4000-8000-000000000001', 'operator', 'EvPower Kyrgyzstan', 'office@evpower.example', '+996 312 000 001', 'Chuy Avenue 127, Bishkek', 'EVP-2024-001', '2024-01-15'),
+  ('c0000000-0000-4000-8000-000000000002', 'operator', 'Osh Elektro', 'office@osh-elektro.example', '+996 3222 00 002', 'Kurmanjan Datka Street 250, Osh', 'EVP-2024-002', '2024-05-01'),
+  ('c0000000-0000-4000-8000-000000000003', 'account', 'Aibek Toktomamatov', 'driver@evpower.example', '+996 700 000 003', 'Bishkek', 'ACC-0001', '2025-02-01'),
+  ('c0000000-0000-4000-8000-000000000004', 'account', 'Nurgul Asanova', 'driver2@evpower.example', '+996 700 000 004', 'Osh', 'ACC-0002', '2025-03-10')
 on conflict do nothing;
+
+insert into public.ledger_entries (client_id, kind, amount, reference, note)
+select v.client_id::uuid, 'top_up', v.amount, v.reference, 'First payment'
+  from (values
+    ('c0000000-0000-4000-8000-000000000003', 5000, 'SEED-0001'),
+    ('c0000000-0000-4000-8000-000000000004', 3000, 'SEED-0002')) as v (client_id, amount, reference)
+ where not exists (select from public.ledger_entries as e where e.reference = v.reference);  -- a conflict would come too late: the balance has moved
 
 -- Their rows came with the Auth users; full_name tells whether this has been here before.
 update public.users as u

@@ -149,6 +149,6 @@ alter policy "Users read active rules on show, operators all of theirs" on publi
 
 -- A balance comes from what was paid, not from a form.
 revoke insert, update on public.clients from authenticated;
-grant insert (id, kind, name, email, phone, address, contract_number, contract_start_date, contract_end_date, currency, status),
-  update (kind, name, email, phone, address, contract_number, contract_start_date, contract_end_date, currency, status)
+grant insert (id, kind, name, email, phone, address, contract_number, contract_start_date, contract_end_date, currency, credit_limit, status),
+  update (kind, name, email, phone, address, contract_number, contract_start_date, contract_end_date, currency, credit_limit, status)
   on public.clients to authenticated;

@@ -101,6 +101,11 @@ def fill(world: World) -> None:
         world.meter(-40, 2000, transaction=transaction, station=str(station))
         world.stop(-1, 1, at=-55, received=-30, station=str(station))  # an orphan
         world.sql("insert into station_configuration (station_id, key, value) values (%s, 'Key', '1')", station)
+        world.sql(
+            "insert into ledger_entries (client_id, kind, amount, session_id) values (%s, 'charge', -1, %s)",
+            company["account"],
+            world.session(transaction)["id"],
+        )
         person = DRIVER if which == "own" else OTHER_DRIVER
         world.rpc(person, "stop_charge", session_id=world.session(transaction)["id"])  # a command
     # in the totals as if they were settled

@@ -35,7 +35,7 @@ NOBODY = cells()  # but the service role
 OPERATORS_ADD = cells(operator="company's", admin=ALL)
 OPERATORS_CHANGE = cells(NONE, operator="company's", admin=ALL)
 OPERATORS_READ = read(operator="company's", admin=ALL)
-READ_ONLY = cells(service_role=REFUSED)  # views
+READ_ONLY = cells(service_role=REFUSED)  # views, and the ledger
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,21 @@ TABLES: dict[str, Table] = {
         scopes={"own account": "id = '{client}'", "company's": "id = '{company}'"},
         add="insert into clients (name) values ('New')",
         change="name",
-        note="Nobody writes balance.",
+        note="Nobody writes balance and held; they are the sums of ledger_entries. Admins set credit_limit.",
+    ),
+    "ledger_entries": Table(
+        select=read(driver="own account's", operator="charges at the company's stations", admin=ALL),
+        insert=READ_ONLY,
+        update=READ_ONLY,
+        delete=READ_ONLY,
+        scopes={
+            "own account's": "client_id = '{client}'",
+            "charges at the company's stations": "kind in ('charge', 'refund') and session_id in"
+            f" (select id from charging_sessions where {COMPANYS_STATION})",
+        },
+        add="insert into ledger_entries (client_id, kind, amount, reference) values ('{account}', 'top_up', 1, 'NEW')",
+        change="note",
+        note="Written by functions only, and never changed, not even by the service role.",
     ),
     "id_tags": Table(
         select=read(driver="own", operator="company's", admin=ALL),
@@ -323,6 +337,8 @@ def call(**named: str) -> Cells:
 
 FOR_BRIDGES = call(driver="OCBRG", operator="OCBRG", admin="OCBRG", superadmin="OCBRG", bridge="yes", inactive="OCBRG")
 OPERATORS_CALL = call(driver="OCPRM", operator="company's, else OCPRM", admin="yes")
+TREASURERS_CALL = call(driver="OCPRM", operator="OCPRM", admin="yes")
+ACCOUNT_ID = "(select id from clients where name = 'Aida')"
 SESSION = "(select id from charging_sessions where station_id = 'ST-1')"
 
 FUNCTIONS: dict[str, Function] = {
@@ -330,6 +346,21 @@ FUNCTIONS: dict[str, Function] = {
     "nearby_locations": Function(dict.fromkeys(ROLES, "yes"), {"latitude": 42.8, "longitude": 74.6}),
     "start_charge": Function(
         call(driver="yes", operator="yes", admin="yes"), {"station_id": "ST-1", "connector_id": 2}
+    ),
+    "start_charge_for": Function(
+        OPERATORS_CALL,
+        {"user_id": "(select id from users where role = 'admin')", "station_id": "ST-1", "connector_id": 2},
+    ),
+    "top_up_account": Function(TREASURERS_CALL, {"client_id": ACCOUNT_ID, "amount": 5, "reference": "x"}),
+    "correct_balance": Function(TREASURERS_CALL, {"client_id": ACCOUNT_ID, "amount": 5, "reason": "x"}),
+    "refund_session": Function(
+        call(driver="OCSES", operator="company's, else OCSES", admin="yes"),
+        {"session_id": SESSION, "amount": 1, "reason": "x"},
+    ),
+    "delete_session": Function(
+        call(driver="own, else OCSES", operator="company's, else OCSES", admin="yes"),
+        {"session_id": SESSION},
+        success="OCDEL",
     ),
     "stop_charge": Function(
         call(driver="own, else OCSES", operator="company's, else OCSES", admin="yes"), {"session_id": SESSION}

@@ -124,7 +124,9 @@ STATION_COLUMNS = (
     " ping_timeout_s clock_time_zone hold_implausible"
 )
 ALL_COLUMNS = {"locations", "tariff_plans", "tariff_rules", "id_tags", "maintenance"}
-CLIENT_COLUMNS = "kind name email phone address contract_number contract_start_date contract_end_date currency status"
+CLIENT_COLUMNS = (
+    "kind name email phone address contract_number contract_start_date contract_end_date currency credit_limit status"
+)
 UPDATABLE = {
     "clients": CLIENT_COLUMNS,
     "stations": STATION_COLUMNS,

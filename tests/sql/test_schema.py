@@ -21,14 +21,19 @@ PUBLIC_FUNCTIONS = {
     "bridge_heartbeat": {"authenticated", "service_role"},
     "calculate_cost": {"anon", "authenticated", "service_role"},
     "claim_commands": {"authenticated", "service_role"},
+    "correct_balance": {"authenticated", "service_role"},
+    "delete_session": {"authenticated", "service_role"},
     "nearby_locations": {"anon", "authenticated", "service_role"},
     "disconnect_station": {"authenticated", "service_role"},
     "ocpp_ingest": {"authenticated", "service_role"},
+    "refund_session": {"authenticated", "service_role"},
     "release_session": {"authenticated", "service_role"},
     "send_command": {"authenticated", "service_role"},
     "set_station_password": {"authenticated", "service_role"},
     "start_charge": {"authenticated", "service_role"},
+    "start_charge_for": {"authenticated", "service_role"},
     "stop_charge": {"authenticated", "service_role"},
+    "top_up_account": {"authenticated", "service_role"},
 }
 # Private functions that policies, views and functions of the caller's rights call as the caller. All others are nobody's.
 PRIVATE_FUNCTIONS = {
@@ -71,9 +76,11 @@ INVOKERS = {
 }
 # Triggers that read or write what whoever causes them may not.
 DEFINER_TRIGGERS = {
+    "book_entry",
     "check_plan_currency",
     "check_station_price",
     "forget_command_secret",
+    "guard_balance",
     "handle_auth_user",
     "hide_command_secret",
     "keep_totals",
@@ -90,7 +97,13 @@ ARGUMENTS = {
     "at timestamp with time zone DEFAULT now(), parking_minutes numeric DEFAULT 0",
     "start_charge": "station_id text, connector_id integer DEFAULT NULL::integer, limit_energy_kwh numeric DEFAULT NULL::numeric, "
     "limit_amount numeric DEFAULT NULL::numeric",
+    "start_charge_for": "user_id uuid, station_id text, connector_id integer DEFAULT NULL::integer,"
+    " limit_energy_kwh numeric DEFAULT NULL::numeric, limit_amount numeric DEFAULT NULL::numeric",
     "stop_charge": "session_id uuid",
+    "delete_session": "session_id uuid",
+    "top_up_account": "client_id uuid, amount numeric, reference text, note text DEFAULT NULL::text",
+    "refund_session": "session_id uuid, amount numeric, reason text",
+    "correct_balance": "client_id uuid, amount numeric, reason text",
     "send_command": "station_id text, action text, payload jsonb DEFAULT '{}'::jsonb, expires_in interval DEFAULT '00:01:00'::interval",
     "ocpp_ingest": "events jsonb",
     "claim_commands": "bridge_id text, max_commands integer DEFAULT 100, holding uuid[] DEFAULT NULL::uuid[]",
@@ -99,6 +112,11 @@ ARGUMENTS = {
 RESULTS = {
     "calculate_cost": "jsonb",
     "start_charge": "charging_sessions",
+    "start_charge_for": "charging_sessions",
+    "top_up_account": "ledger_entries",
+    "refund_session": "ledger_entries",
+    "correct_balance": "ledger_entries",
+    "delete_session": "void",
     "stop_charge": "charging_sessions",
     "send_command": "commands",
     "ocpp_ingest": "jsonb",
@@ -108,7 +126,8 @@ RESULTS = {
 COLUMNS = {
     "charging_sessions": "id uuid, transaction_id integer, station_id text, connector_id integer, user_id uuid, client_id uuid,"
     " status session_status, start_time timestamptz, stop_time timestamptz, energy numeric, amount numeric, currency text,"
-    " limit_type limit_type, limit_energy_kwh numeric, limit_amount numeric, flags text[]",
+    " limit_type limit_type, limit_energy_kwh numeric, limit_amount numeric, flags text[],"
+    " held_amount numeric, unpaid_amount numeric, limit_warned_at timestamptz, limit_reached_at timestamptz",
     "commands": "id uuid, station_id text, action text, payload jsonb, status command_status, result jsonb, error text, late boolean,"
     " effect_at timestamptz, created_by uuid, created_at timestamptz, sent_at timestamptz, answered_at timestamptz, expires_at timestamptz",
     "connections": "station_id text, bridge_id text, connection_id uuid, protocol text, remote_address text, connected_at timestamptz,"
@@ -117,7 +136,9 @@ COLUMNS = {
     " registration_status registration_status, connectors jsonb",
     "users": "id uuid, role user_role, client_id uuid",
     "clients": "id uuid, kind client_kind, name text, email text, phone text, address text, contract_number text, balance numeric,"
-    " status client_status",
+    " held numeric, credit_limit numeric, status client_status",
+    "ledger_entries": "id uuid, client_id uuid, kind ledger_kind, amount numeric, currency text, session_id uuid, hold_id uuid,"
+    " reference text, note text, created_by uuid, created_at timestamptz",
     "locations": "id uuid, name text, address text, city text, country text, latitude double precision, longitude double precision,"
     " client_id uuid, time_zone text",
     "stations": "id text, serial_number text, model text, manufacturer text, location_id uuid, power_capacity numeric,"
@@ -140,6 +161,7 @@ COLUMNS = {
 ENUMS = {
     "user_role": "driver operator admin superadmin bridge",
     "client_kind": "operator account",
+    "ledger_kind": "top_up hold release charge refund correction",
     "client_status": "active inactive blocked",
     "station_operation": "active inactive maintenance",
     "session_status": "pending started stopped error",

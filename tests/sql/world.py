@@ -36,6 +36,7 @@ BRIDGE = UUID("a0000000-0000-4000-8000-000000000007")
 STATION, OTHER_STATION = BOTH = "ST-1", "ST-2"
 CARD = "04A1B2C3D4E5F6"  # of DRIVER
 BRIDGE_ID = "bridge-a"
+OPENING = 1_000_000  # KGS on each account
 
 PEOPLE = {
     DRIVER: ("driver@example.org", "driver", ACCOUNT),
@@ -84,6 +85,11 @@ def populate(db: psycopg.Connection[Any]) -> None:
         " (%s, 'account', 'Aida'), (%s, 'account', 'Bakyt')",
         [COMPANY, OTHER_COMPANY, ACCOUNT, OTHER_ACCOUNT],
     )
+    for account in (ACCOUNT, OTHER_ACCOUNT):
+        db.execute(
+            "insert into ledger_entries (client_id, kind, amount, reference) values (%s, 'top_up', %s, %s)",
+            [account, OPENING, f"opening {account}"],
+        )
     for user, (email, role, client) in PEOPLE.items():
         db.execute("insert into auth.users (id, email) values (%s, %s)", [user, email])
         db.execute("update users set role = %s, client_id = %s where id = %s", [role, client, user])

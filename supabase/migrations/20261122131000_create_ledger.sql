@@ -1,0 +1,992 @@
+-- Prepaid accounts: a ledger that is only appended to, holds for sessions that run, limits.
+
+-- Accounts ---------------------------------------------------------------------------------------
+alter table public.clients alter column balance type numeric;
+alter table public.clients
+  add column held numeric not null default 0 check (held >= 0),
+  add column credit_limit numeric not null default 0 check (credit_limit >= 0 and credit_limit <= 1e9);
+comment on column public.clients.balance is 'Money of the account holder, in currency: the sum of its ledger_entries. What is on hold is not in it any more.';
+comment on column public.clients.held is 'On hold for sessions that wait or run, in currency: taken from balance already.';
+comment on column public.clients.credit_limit is 'How far below zero balance may go through holds and charges, in currency. Set by admins.';
+
+create type public.ledger_kind as enum ('top_up', 'hold', 'release', 'charge', 'refund', 'correction');
+comment on type public.ledger_kind is 'What an entry of an account is: see ledger_entries.kind.';
+create table public.ledger_entries (
+  id uuid primary key default gen_random_uuid(),
+  client_id uuid not null references public.clients (id) on delete restrict,
+  kind public.ledger_kind not null,
+  amount numeric not null,
+  currency text not null check (currency ~ '^[A-Z]{3}$'),
+  session_id uuid references public.charging_sessions (id) on delete set null,
+  hold_id uuid unique references public.ledger_entries (id) on delete restrict,
+  reference text,
+  note text,
+  created_by uuid,
+  created_at timestamptz not null default clock_timestamp(),
+  check (case when kind in ('top_up', 'release', 'refund') then amount > 0 when kind in ('hold', 'charge') then amount < 0 else amount <> 0 end),
+  check (amount between -1e12 and 1e12),
+  check (session_id is not null or kind not in ('charge', 'refund')),
+  check ((hold_id is not null) = (kind = 'release')),
+  check (reference is not null or kind <> 'top_up')
+);
+comment on table public.ledger_entries is 'What happened to the money of accounts; clients.balance is the sum. Written by functions only, never changed nor deleted.';
+comment on column public.ledger_entries.client_id is 'The account.';
+comment on column public.ledger_entries.kind is 'hold and release: put aside for a session, and given back when it is settled. charge: the bill, or what was missing for it earlier.';
+comment on column public.ledger_entries.amount is 'What it adds to the balance, in currency: negative for holds and charges.';
+comment on column public.ledger_entries.currency is 'ISO 4217: that of the account.';
+comment on column public.ledger_entries.session_id is 'The session it is for; null: none, or one that never began and was deleted.';
+comment on column public.ledger_entries.hold_id is 'Of a release: the hold that it gives back. Each is given back once.';
+comment on column public.ledger_entries.reference is 'Of a top-up: the payment, each booked once. Of a charge: null is the bill, else what was paid of it later.';
+comment on column public.ledger_entries.note is 'For people.';
+comment on column public.ledger_entries.created_by is 'users.id of who booked it; null: the service by itself, or a payment service.';
+create index ledger_entries_client_id_idx on public.ledger_entries (client_id, created_at desc);
+create index ledger_entries_session_id_idx on public.ledger_entries (session_id);
+create unique index ledger_entries_top_up_key on public.ledger_entries (reference) where kind = 'top_up';
+create unique index ledger_entries_charge_key on public.ledger_entries (session_id, coalesce(reference, '')) where kind = 'charge';
+
+-- What accounts had before there was a ledger.
+insert into public.ledger_entries (client_id, kind, amount, currency, note)
+select id, 'correction', balance, currency, 'Opening balance' from public.clients where balance <> 0;
+
+alter table public.ledger_entries enable row level security;
+create policy "Account holders read their entries, operators charges at their stations, admins all" on public.ledger_entries for select to authenticated
+  using (client_id = (select u.client_id from public.users as u where u.id = (select auth.uid()) and u.is_active)
+         or (select private.is_admin())
+         or kind in ('charge', 'refund') and exists (
+              select from public.charging_sessions as s
+               where s.id = session_id and s.station_id = any ((select private.operated_station_ids())::text[])));
+grant select on public.ledger_entries to authenticated, service_role;
+
+-- Sessions ---------------------------------------------------------------------------------------
+alter table public.charging_sessions
+  add column held_amount numeric not null default 0 check (held_amount >= 0),
+  add column unpaid_amount numeric not null default 0 check (unpaid_amount >= 0),
+  add column limit_warned_at timestamptz,
+  add column limit_reached_at timestamptz,
+  add column meter_base_wh numeric;
+comment on column public.charging_sessions.held_amount is 'On hold for it in the ledger of the account that pays, in currency.';
+comment on column public.charging_sessions.unpaid_amount is 'What the account could not pay of the bill, in currency. Charged when it is topped up; no new start before that.';
+comment on column public.charging_sessions.limit_warned_at is 'When 80 % of a limit, or of the money, were used up: the topic session:{id} was told then.';
+comment on column public.charging_sessions.limit_reached_at is 'When the next meter value would have passed a limit, or the money: the station was told to stop then.';
+comment on column public.charging_sessions.meter_base_wh is 'First register of samples that run on another register than start and stop do, Wh: the running energy counts from it, the bill does not.';
+comment on column public.charging_sessions.flags is 'What wants a look: implausible_energy, unpaid, no_funds, clock_wrong, meter_restarted, id_tag_refused, …: docs/architecture.md, docs/accounts.md.';
+create index charging_sessions_unpaid_idx on public.charging_sessions (client_id) where unpaid_amount > 0;
+create index charging_sessions_unstarted_idx on public.charging_sessions (station_id, lower(id_tag)) where start_time is null;
+
+alter table private.settings
+  add column require_account boolean not null default false,
+  add column open_hold_energy_kwh numeric not null default 100 check (open_hold_energy_kwh > 0 and open_hold_energy_kwh <= 100000);
+comment on column private.settings.require_account is 'Whether only those charge for whom a client pays. False: sessions of users and tags without one are billed to nobody.';
+comment on column private.settings.open_hold_energy_kwh is 'What is put aside for a session without a limit: the price of this energy, kWh, or what the account has.';
+
+-- Accounts: the ledger, what is held back for a session that runs, and what it is charged. docs/accounts.md says it with examples.
+-- An account is a row of clients of kind account. Its row is the lock: who books on several accounts in one transaction takes
+-- lock_accounts() first, behind lock_stations().
+-- The ledger -------------------------------------------------------------------------------------
+create or replace function private.book_entry() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- nobody else moves clients.balance
+as $$
+begin
+  update public.clients
+     set balance = balance + new.amount, held = held - case when new.kind in ('hold', 'release') then new.amount else 0 end
+   where id = new.client_id
+  returning currency into new.currency;
+  return new;
+end $$;
+comment on function private.book_entry is 'Trigger: an entry moves the balance of its account, and what is on hold, in the same statement.';
+
+create or replace trigger book_entry before insert on public.ledger_entries for each row execute function private.book_entry();
+
+create or replace function private.keep_entry() returns trigger
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  -- The one exception is the foreign key's: a session that never began may be deleted, its hold and release stay.
+  if tg_op = 'UPDATE' and pg_trigger_depth() > 1 then
+    if new.session_id is null and to_jsonb(new) - 'session_id' = to_jsonb(old) - 'session_id' then
+      return new;
+    end if;
+  end if;
+  perform private.fail(403, 'OCLED', 'entries of the ledger are never changed nor deleted', 'Book another: correct_balance(), refund_session().');
+  return null;
+end $$;
+comment on function private.keep_entry is 'Trigger: the ledger is only ever appended to, whoever asks.';
+
+create or replace trigger keep_entry before update or delete on public.ledger_entries for each row execute function private.keep_entry();
+
+create or replace trigger keep_entries before truncate on public.ledger_entries for each statement execute function private.keep_entry();
+
+create or replace function private.guard_balance() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- looks at entries that the caller may not read
+as $$
+begin
+  if tg_op = 'INSERT' then
+    if (new.balance, new.held) <> (0, 0) then
+      perform private.fail(403, 'OCLED', 'an account begins at 0', 'Leave balance and held out, then call top_up_account() or correct_balance().');
+    end if;
+    return new;
+  end if;
+  if (new.balance, new.held) is distinct from (old.balance, old.held) and pg_trigger_depth() = 1 then
+    perform private.fail(403, 'OCLED', 'balance and held are the sums of ledger_entries and change with them only',
+      'Call top_up_account(), refund_session() or correct_balance().');
+  end if;
+  if (new.currency, new.kind) is distinct from (old.currency, old.kind) and exists (select from public.ledger_entries where client_id = new.id) then
+    perform private.fail(409, 'OCLED', 'an account with entries in its ledger keeps its currency and kind', 'Open another account.');
+  end if;
+  return new;
+end $$;
+comment on function private.guard_balance is 'Trigger: clients.balance and clients.held change through the ledger only, and an account keeps its currency.';
+
+create or replace trigger guard_balance before insert or update on public.clients for each row execute function private.guard_balance();
+
+create or replace function private.lock_accounts(p_client_ids uuid[]) returns void
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+  perform from public.clients where id = any (p_client_ids) and kind = 'account' order by id for no key update;
+end $$;
+comment on function private.lock_accounts is 'Waits until nobody else books on these accounts, until the end of the transaction; in one order, so that no two wait for each other.';
+
+create or replace function private.try_lock_account(p_client_id uuid) returns boolean
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  return not private.is_account(p_client_id)
+    or exists (select from (select id from public.clients where id = p_client_id for no key update skip locked) as locked);
+end $$;
+comment on function private.try_lock_account is 'For the housekeeping, which waits for nobody: whether it may book on this account now. True for a client that has none.';
+
+create or replace function private.lock_accounts_of(p_events jsonb) returns void
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off  -- as store_meter_values
+as $$
+declare
+  v_stations text[];
+  v_tags text[];
+begin
+  select array_agg(distinct e ->> 'station_id'),
+         array_agg(distinct lower(private.clean_tag(e #> '{payload,idTag}'))) filter (where e ->> 'action' = 'StartTransaction')
+    into v_stations, v_tags
+    from jsonb_array_elements(p_events) as e;
+  perform private.lock_accounts(array(
+    select s.client_id from public.charging_sessions as s where s.station_id = any (v_stations) and s.status in ('pending', 'started')
+    union
+    select s.client_id from public.charging_sessions as s
+     where s.station_id = any (v_stations) and s.stop_time is not null and s.settled_at is null
+    union
+    select s.client_id from public.charging_sessions as s
+     where s.station_id = any (v_stations) and s.start_time is null and lower(s.id_tag) = any (v_tags)
+    union
+    select coalesce(t.client_id, u.client_id) from public.id_tags as t left join public.users as u on u.id = t.user_id
+     where lower(t.id_tag) = any (v_tags)));
+end $$;
+comment on function private.lock_accounts_of is 'lock_accounts() for all accounts that these events of stations may touch: those of sessions that wait, run or '
+  'are not settled at the stations, and those of the tags that start.';
+
+create or replace function private.is_account(p_client_id uuid) returns boolean
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return exists (select from public.clients where id = p_client_id and kind = 'account');
+end $$;
+comment on function private.is_account is 'Whether this client pays from a balance.';
+
+-- Holds ------------------------------------------------------------------------------------------
+create or replace function private.quote(p_tariff jsonb, p_energy_kwh numeric, p_at timestamptz) returns numeric
+language plpgsql stable set search_path = ''
+as $$
+declare
+  v_hours numeric := case when p_energy_kwh > 0 and (p_tariff ->> 'power_kw')::numeric > 0 then least(p_energy_kwh / (p_tariff ->> 'power_kw')::numeric, 744) else 0 end;
+begin
+  return (private.price_periods(p_tariff, jsonb_build_array(jsonb_build_object('start_at', p_at, 'end_at', p_at + make_interval(secs => v_hours * 3600),
+    'energy_kwh', p_energy_kwh, 'parking', false))) ->> 'cost')::numeric;
+end $$;
+comment on function private.quote is 'What p_energy_kwh would cost from p_at on, drawn at the full power of the connector; at most a month long.';
+
+create or replace function private.check_funds(p_client_id uuid, p_limit_energy_kwh numeric, p_limit_amount numeric, p_tariff jsonb, p_at timestamptz,
+  p_partly boolean, out problem text, out wanted numeric, out available numeric, out unpaid numeric, out currency text)
+language plpgsql stable set search_path = ''
+as $$
+declare
+  v_account public.clients;
+  v_settings private.settings;
+begin
+  select * into v_settings from private.settings;
+  select * into v_account from public.clients as c where c.id = p_client_id;
+  if v_account.kind is distinct from 'account' then
+    problem := case when p_client_id is null and v_settings.require_account then 'no_account' end;
+    return;
+  end if;
+  currency := v_account.currency;
+  if currency is distinct from p_tariff ->> 'currency' then
+    problem := 'wrong_currency';
+    return;
+  end if;
+  available := greatest(v_account.balance + v_account.credit_limit, 0);
+  unpaid := (select coalesce(sum(s.unpaid_amount), 0) from public.charging_sessions as s where s.client_id = p_client_id and s.unpaid_amount > 0);
+  if unpaid > available then
+    problem := 'unpaid_before';
+    return;
+  end if;
+  available := available - unpaid;
+  wanted := case when p_limit_energy_kwh is null and p_limit_amount is not null then p_limit_amount
+                 else least(p_limit_amount, private.quote(p_tariff, coalesce(p_limit_energy_kwh, v_settings.open_hold_energy_kwh), p_at)) end;
+  if available < (case when p_partly then least(wanted, private.quote(p_tariff, 0, p_at)) else wanted end) or available = 0 and wanted > 0 then
+    problem := 'no_funds';
+  end if;
+end $$;
+comment on function private.check_funds is 'What an account has to hold for a charge: wanted is limit_amount, or the quote for limit_energy_kwh, the smaller one where '
+  'both are given, else the quote for private.settings.open_hold_energy_kwh. problem: no_funds, unpaid_before, wrong_currency, no_account, or null. p_partly: '
+  'less than wanted will do, but for the fee of the first moment. A company (kind operator) pays later and needs nothing.';
+
+create or replace function private.take_hold(p_session public.charging_sessions, p_tariff jsonb, p_at timestamptz, p_partly boolean,
+  out problem text, out wanted numeric, out available numeric, out unpaid numeric, out currency text, out taken numeric)
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  perform private.lock_accounts(array[p_session.client_id]);
+  perform private.collect_unpaid(p_session.client_id);
+  select f.*, 0 into problem, wanted, available, unpaid, currency, taken
+    from private.check_funds(p_session.client_id, p_session.limit_energy_kwh, p_session.limit_amount, p_tariff, p_at, p_partly) as f;
+  if problem is null and least(wanted, available) > 0 then
+    taken := least(wanted, available);
+    insert into public.ledger_entries (client_id, kind, amount, session_id, note)
+    values (p_session.client_id, 'hold', -taken, p_session.id, format('%s, connector %s', p_session.station_id, p_session.connector_id));
+  end if;
+end $$;
+comment on function private.take_hold is 'check_funds(), and the hold is booked. The caller adds taken to charging_sessions.held_amount.';
+
+create or replace function private.release_holds(p_session_id uuid) returns void
+language sql volatile set search_path = ''
+as $$
+  insert into public.ledger_entries (client_id, kind, amount, session_id, hold_id, note)
+  select h.client_id, 'release', -h.amount, h.session_id, h.id, h.note
+    from public.ledger_entries as h
+   where h.session_id = p_session_id and h.kind = 'hold' and not exists (select from public.ledger_entries as r where r.hold_id = h.id)
+   order by h.created_at, h.id
+$$;
+comment on function private.release_holds is 'Gives back what is held for a session; each hold once.';
+
+-- The bill ---------------------------------------------------------------------------------------
+create or replace function private.charge_account() returns trigger
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_account public.clients;
+  v_charge numeric;
+begin
+  if old.settled_at is not null then
+    raise exception 'session % is settled already', old.id;
+  end if;
+  perform private.release_holds(new.id);
+  new.held_amount := 0;
+  if new.settled_at is null then
+    return new;  -- it never began
+  end if;
+  select * into v_account from public.clients where id = new.client_id and kind = 'account' for no key update;
+  if not found or new.amount <= 0 then
+    return new;
+  end if;
+  if v_account.currency <> new.currency then
+    new.flags := array_append(array_remove(new.flags, 'wrong_currency'), 'wrong_currency');
+    return new;
+  end if;
+  -- What was held back is there whatever happened to the balance meanwhile.
+  v_charge := least(new.amount, greatest(old.held_amount, v_account.balance + v_account.credit_limit, 0));
+  if v_charge > 0 then
+    insert into public.ledger_entries (client_id, kind, amount, session_id, note)
+    values (new.client_id, 'charge', -v_charge, new.id, format('%s, %s kWh', new.station_id, trim_scale(new.energy)));
+  end if;
+  new.unpaid_amount := new.amount - v_charge;
+  if new.unpaid_amount > 0 then
+    new.flags := array_append(array_remove(new.flags, 'unpaid'), 'unpaid');
+  end if;
+  return new;
+end $$;
+comment on function private.charge_account is 'Trigger: when a session is settled, its hold is released and the account charged, never below -credit_limit; what is missing '
+  'stands in unpaid_amount. When a pending session comes to nothing, its hold is released.';
+
+-- Its name comes before publish_session, which tells what this has written.
+create or replace trigger charge_account before update on public.charging_sessions for each row
+  when (new.settled_at is distinct from old.settled_at
+        or new.held_amount > 0 and old.status = 'pending' and new.status in ('stopped', 'error') and new.start_time is null)
+  execute function private.charge_account();
+
+create or replace function private.collect_unpaid(p_client_id uuid) returns void
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_session public.charging_sessions;
+  v_payment numeric;
+begin
+  for v_session in
+    select * from public.charging_sessions where client_id = p_client_id and unpaid_amount > 0 order by settled_at, id for update
+  loop
+    select least(v_session.unpaid_amount, c.balance + c.credit_limit) into v_payment from public.clients as c where c.id = p_client_id;
+    exit when v_payment <= 0;
+    insert into public.ledger_entries (client_id, kind, amount, session_id, reference, note)
+    values (p_client_id, 'charge', -v_payment, v_session.id, 'unpaid ' || v_session.unpaid_amount, 'What was missing for the bill');
+    update public.charging_sessions
+       set unpaid_amount = unpaid_amount - v_payment, flags = case when unpaid_amount = v_payment then array_remove(flags, 'unpaid') else flags end
+     where id = v_session.id;
+  end loop;
+end $$;
+comment on function private.collect_unpaid is 'Charges an account what was missing for earlier bills, the oldest first, as far as its money goes.';
+
+-- For people -------------------------------------------------------------------------------------
+create or replace function private.assert_treasurer() returns void
+language plpgsql stable set search_path = ''
+as $$
+begin
+  if not (coalesce(auth.role() = 'service_role', false) or private.is_admin()) then
+    perform private.fail(403, 'OCPRM', 'only an admin may move money', 'Sign in as an admin; a payment service uses the service key.');
+  end if;
+end $$;
+comment on function private.assert_treasurer is 'Ends the request with 403 OCPRM unless an admin or the service role calls.';
+
+create or replace function private.account_for_booking(p_client_id uuid, p_amount numeric, p_text text, p_name text) returns public.clients
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_account public.clients;
+begin
+  if coalesce(btrim(p_text), '') = '' or char_length(p_text) > 500 then
+    perform private.fail(400, 'OCARG', p_name || ' must be a text of 1 to 500 characters', 'It stands in the ledger and says what the entry is for.');
+  end if;
+  perform private.lock_accounts(array[p_client_id]);
+  select * into v_account from public.clients where id = p_client_id and kind = 'account';
+  if not found then
+    perform private.fail(404, 'OCCLI', 'no such account', 'client_id is the id of a row of clients of kind account.');
+  end if;
+  -- NaN and infinity are greater than every number
+  if not coalesce(abs(p_amount) between 0.0001 and 1e9, false) or p_amount <> round(p_amount, private.currency_digits(v_account.currency)) then
+    perform private.fail(400, 'OCARG', 'amount must be money: not 0, at most 1000000000, in whole minor units',
+      format('%s has %s decimals.', v_account.currency, private.currency_digits(v_account.currency)));
+  end if;
+  return v_account;
+end $$;
+comment on function private.account_for_booking is 'The account, locked, when amount and text can be booked. 404 OCCLI, 400 OCARG.';
+
+create or replace function public.top_up_account(client_id uuid, amount numeric, reference text, note text default null) returns public.ledger_entries
+language plpgsql volatile set search_path = ''
+security definer  -- nobody writes the ledger but through functions; the rights are checked below
+as $$
+declare
+  v_account public.clients;
+  v_entry public.ledger_entries;
+begin
+  perform private.assert_treasurer();
+  if top_up_account.amount < 0 then
+    perform private.fail(400, 'OCARG', 'a top-up must be more than 0', 'Money goes out by correct_balance().');
+  end if;
+  v_account := private.account_for_booking(top_up_account.client_id, top_up_account.amount, top_up_account.reference, 'reference');
+  select * into v_entry from public.ledger_entries as e where e.kind = 'top_up' and e.reference = top_up_account.reference;
+  if found then
+    if (v_entry.client_id, v_entry.amount) is distinct from (top_up_account.client_id, top_up_account.amount) then
+      perform private.fail(409, 'OCPMT', format('reference "%s" is that of another top-up', top_up_account.reference), 'A reference names one payment: its account and amount do not change.');
+    end if;
+    return v_entry;
+  end if;
+  insert into public.ledger_entries (client_id, kind, amount, reference, note, created_by)
+  values (v_account.id, 'top_up', top_up_account.amount, top_up_account.reference, top_up_account.note, auth.uid())
+  returning * into v_entry;
+  perform private.collect_unpaid(v_account.id);
+  return v_entry;
+end $$;
+comment on function public.top_up_account is 'For admins and payment services: adds money to an account. reference names the payment: the same one again gives the first entry back. '
+  'What the account owes is charged at once. 404 OCCLI, 400 OCARG, 409 OCPMT, 403 OCPRM.';
+
+create or replace function public.correct_balance(client_id uuid, amount numeric, reason text) returns public.ledger_entries
+language plpgsql volatile set search_path = ''
+security definer  -- as top_up_account
+as $$
+declare
+  v_account public.clients;
+  v_entry public.ledger_entries;
+begin
+  perform private.assert_treasurer();
+  v_account := private.account_for_booking(correct_balance.client_id, correct_balance.amount, correct_balance.reason, 'reason');
+  insert into public.ledger_entries (client_id, kind, amount, note, created_by)
+  values (v_account.id, 'correction', correct_balance.amount, correct_balance.reason, auth.uid())
+  returning * into v_entry;
+  perform private.collect_unpaid(v_account.id);
+  return v_entry;
+end $$;
+comment on function public.correct_balance is 'For admins: adds amount to a balance, or takes it away where it is negative, below zero too (a payment that was called back). '
+  'Each call books. 404 OCCLI, 400 OCARG, 403 OCPRM.';
+
+create or replace function public.refund_session(session_id uuid, amount numeric, reason text) returns public.ledger_entries
+language plpgsql volatile set search_path = ''
+security definer  -- as top_up_account
+as $$
+declare
+  v_client_id uuid;
+  v_charged numeric;
+  v_entry public.ledger_entries;
+begin
+  perform private.assert_person();
+  select e.client_id into v_client_id
+    from public.charging_sessions as s left join public.ledger_entries as e on e.session_id = s.id and e.kind = 'charge'
+   where s.id = refund_session.session_id and private.operates_station(s.station_id) limit 1;
+  if not found then
+    perform private.fail(404, 'OCSES', 'no such session', 'Operators refund the sessions of their own stations.');
+  end if;
+  if refund_session.amount < 0 then
+    perform private.fail(400, 'OCARG', 'a refund must be more than 0', 'Give the amount that the driver gets back.');
+  end if;
+  if v_client_id is null then
+    perform private.fail(409, 'OCRFD', 'no account was charged for this session', 'Only what was charged can be given back.');
+  end if;
+  perform private.account_for_booking(v_client_id, refund_session.amount, refund_session.reason, 'reason');
+  select -sum(e.amount) into v_charged from public.ledger_entries as e where e.session_id = refund_session.session_id and e.kind in ('charge', 'refund');
+  if refund_session.amount > v_charged then
+    perform private.fail(409, 'OCRFD', format('at most %s can be given back', v_charged), 'All refunds of a session together are at most what was charged.');
+  end if;
+  insert into public.ledger_entries (client_id, kind, amount, session_id, note, created_by)
+  values (v_client_id, 'refund', refund_session.amount, refund_session.session_id, refund_session.reason, auth.uid())
+  returning * into v_entry;
+  return v_entry;
+end $$;
+comment on function public.refund_session is 'For operators, at their stations, and admins: gives money of a session back to the account that paid, in total at most what was charged. '
+  'Each call books. 404 OCSES, OCCLI, 400 OCARG, 409 OCRFD, 403 OCPRM.';
+
+create or replace function public.delete_session(session_id uuid) returns void
+language plpgsql volatile set search_path = ''
+security definer  -- as start_charge
+as $$
+declare
+  v_session public.charging_sessions;
+begin
+  perform private.assert_person();
+  perform private.lock_stations(array(select s.station_id from public.charging_sessions as s where s.id = delete_session.session_id));
+  select * into v_session from public.charging_sessions as s
+   where s.id = delete_session.session_id and (s.user_id = auth.uid() or private.operates_station(s.station_id)) for update;
+  if not found then
+    perform private.fail(404, 'OCSES', 'no such session', 'Drivers delete their own sessions, operators those at their stations.');
+  end if;
+  if v_session.start_time is not null or v_session.energy <> 0 or v_session.amount <> 0
+     or exists (select from public.ledger_entries as e where e.session_id = v_session.id and e.kind not in ('hold', 'release')) then
+    perform private.fail(409, 'OCDEL', 'a session that has begun is never deleted', 'Stop it with stop_charge(); its record stays.');
+  end if;
+  if exists (select from public.commands as c where c.session_id = v_session.id and c.action = 'RemoteStartTransaction'
+                and c.status in ('sent', 'accepted', 'timed_out') and c.created_at > now() - interval '1 day') then
+    perform private.fail(409, 'OCDEL', 'the station was told to start: its StartTransaction may still come', 'Call it off with stop_charge(); after a day it can be deleted.');
+  end if;
+  update public.commands as c set status = 'cancelled', error = 'the charge was called off' where c.session_id = v_session.id and c.status = 'queued';
+  update public.charging_sessions set status = 'stopped' where id = v_session.id and status = 'pending';  -- releases its hold
+  delete from public.charging_sessions where id = v_session.id;
+end $$;
+comment on function public.delete_session is 'Deletes a session that came to nothing: no start, no energy, no money. Its hold is released. 404 OCSES, 409 OCDEL, 403 OCPRM.';
+
+grant execute on function public.top_up_account, public.correct_balance, public.refund_session, public.delete_session to authenticated, service_role;
+
+create or replace function private.authorize(p_station_id text, p_id_tag text) returns jsonb
+language plpgsql stable set search_path = ''
+as $$
+declare
+  v_info jsonb := private.id_tag_info(p_station_id, p_id_tag);
+  v_client_id uuid;
+begin
+  if v_info ->> 'status' = 'Accepted'
+     and not exists (select from public.charging_sessions where lower(id_tag) = lower(p_id_tag) and station_id = p_station_id and status in ('pending', 'started')) then
+    select coalesce(t.client_id, u.client_id) into v_client_id
+      from public.id_tags as t left join public.users as u on u.id = t.user_id where lower(t.id_tag) = lower(p_id_tag);
+    if (private.check_funds(v_client_id, null, null, private.tariff_snapshot(p_station_id, null, now(), v_client_id), now(), true)).problem is not null then
+      return v_info || '{"status": "Blocked"}';
+    end if;
+  end if;
+  return v_info;
+end $$;
+comment on function private.authorize is 'IdTagInfo for an Authorize: id_tag_info(), and Blocked for a tag whose account could not pay for a start. A tag that '
+  'charges here already may always be shown again, to stop.';
+
+create or replace function private.start_transaction(p_station public.stations, p_payload jsonb, p_received_at timestamptz) returns jsonb
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_tag text := private.clean_tag(p_payload -> 'idTag');
+  v_number integer := private.to_integer(p_payload -> 'connectorId');
+  v_connector integer;
+  v_meter numeric := private.to_number(p_payload -> 'meterStart');
+  v_reported timestamptz := private.to_time(p_payload ->> 'timestamp', p_station.clock_time_zone);
+  v_plausible boolean := private.is_plausible(v_reported, p_received_at);
+  v_start timestamptz := case when v_plausible then v_reported else p_received_at end;
+  v_key uuid := md5(jsonb_build_array(v_number, lower(v_tag), p_payload ->> 'timestamp', trim_scale(v_meter))::text)::uuid;
+  v_info jsonb;
+  v_known boolean;
+  v_session public.charging_sessions;
+  v_flags text[] := '{}';
+  v_owner public.id_tags;
+  v_orphan public.transaction_orphans;
+  v_tariff jsonb;
+  v_price jsonb;
+  v_client_id uuid;
+  v_hold record;
+begin
+  loop
+    select * into v_session from public.charging_sessions where station_id = p_station.id and start_key = v_key for update;
+    exit when not found;
+    if v_plausible or v_session.meter_stop_wh is null or p_received_at <= v_session.stop_time then
+      return v_session.start_reply;  -- the repeat of §3.7.1: the first answer, verbatim
+    end if;
+    -- A clock that always says the same: that session has ended, so this is another one.
+    v_key := md5(v_key::text || v_session.id::text)::uuid;
+  end loop;
+
+  v_info := private.id_tag_info(p_station.id, v_tag);
+  v_known := exists (select from public.id_tags where lower(id_tag) = lower(v_tag));
+  v_connector := private.ensure_connector(p_station.id, v_number);
+  if v_connector is null then v_flags := v_flags || 'connector_impossible'::text; end if;
+  if not v_plausible then v_flags := v_flags || 'clock_wrong'::text; end if;
+  if v_meter is null then v_flags := v_flags || 'meter_start_missing'::text; end if;
+
+  -- The session that a person asked for, by its generated tag, also when it was given up or called off (status stopped) meanwhile.
+  select * into v_session from public.charging_sessions as s
+   where s.station_id = p_station.id and lower(s.id_tag) = lower(v_tag) and s.start_time is null and s.status <> 'started'
+   order by s.created_at desc limit 1 for update;
+  if found then
+    if v_session.status = 'error' then
+      v_info := '{"status": "Accepted"}';  -- late, but it was asked for
+    end if;
+  elsif not v_known then
+    -- Readers mangle tags: the session that waits at the connector. Where any tag may charge, a likeness must say that it is this one.
+    select s.* into v_session from public.charging_sessions as s
+     where s.station_id = p_station.id and s.connector_id = v_connector and s.status = 'pending'
+       and exists (select from public.commands as c where c.session_id = s.id and c.action = 'RemoteStartTransaction'
+                      and c.status in ('sent', 'accepted', 'timed_out'))
+       and (v_info ->> 'status' <> 'Accepted' or strpos(lower(v_tag), lower(s.id_tag)) > 0
+            or length(v_tag) >= 6 and strpos(lower(s.id_tag), lower(v_tag)) > 0)
+     order by s.created_at desc limit 1 for update;
+    if found then
+      v_flags := v_flags || 'id_tag_mangled'::text;
+      v_info := '{"status": "Accepted"}';
+    end if;
+  end if;
+  if v_info ->> 'status' <> 'Accepted' then v_flags := v_flags || 'id_tag_refused'::text; end if;
+
+  select * into v_owner from public.id_tags where lower(id_tag) = lower(v_tag);
+  v_client_id := case when v_session.id is not null then v_session.client_id
+                      else coalesce(v_owner.client_id, (select u.client_id from public.users as u where u.id = v_owner.user_id)) end;
+  v_tariff := private.tariff_snapshot(p_station.id, v_connector, v_start, v_client_id);
+  v_price := private.price_periods(v_tariff, jsonb_build_array(  -- a session fee is due from the first moment
+    jsonb_build_object('start_at', v_start, 'end_at', v_start, 'energy_kwh', 0, 'parking', false)));
+  if v_session.id is not null then
+    update public.charging_sessions
+       set status = 'started', connector_id = coalesce(v_connector, connector_id), stop_reason = null, start_time = v_start, reported_start = p_payload ->> 'timestamp',
+           start_key = v_key, meter_start_wh = v_meter, meter_max_wh = v_meter, error = null, expires_at = null,
+           flags = flags || v_flags, clock_offset = private.clock_offset(v_reported, p_received_at),
+           reservation_id = private.to_integer(p_payload -> 'reservationId'), tariff = v_tariff,
+           amount = (v_price ->> 'cost')::numeric, currency = v_price ->> 'currency', priced_energy_wh = 0
+     where id = v_session.id
+    returning * into v_session;
+    -- One that waits to be sent again, because the connection broke before the answer, has done its work.
+    update public.commands set effect_at = p_received_at, status = case when status = 'queued' and attempts > 0 then 'accepted' else status end
+     where session_id = v_session.id and action = 'RemoteStartTransaction' and effect_at is null;
+  else
+    insert into public.charging_sessions (station_id, connector_id, user_id, client_id, id_tag, status, start_time, reported_start,
+        start_key, meter_start_wh, meter_max_wh, flags, clock_offset, reservation_id, tariff, amount, currency, priced_energy_wh)
+    values (p_station.id, v_connector, v_owner.user_id, v_client_id, v_tag, 'started', v_start, p_payload ->> 'timestamp', v_key, v_meter, v_meter, v_flags,
+        private.clock_offset(v_reported, p_received_at),
+        private.to_integer(p_payload -> 'reservationId'), v_tariff, (v_price ->> 'cost')::numeric, v_price ->> 'currency', 0)
+    returning * into v_session;
+  end if;
+
+  if v_session.held_amount = 0 and v_info ->> 'status' = 'Accepted' then
+    select * into v_hold from private.take_hold(v_session, v_tariff, v_start, true);
+    if v_hold.problem is not null then
+      v_info := v_info || '{"status": "Blocked"}';
+    end if;
+    update public.charging_sessions
+       set held_amount = held_amount + v_hold.taken,
+           flags = flags || case when v_hold.problem is not null then array['id_tag_refused', v_hold.problem] else '{}' end
+     where id = v_session.id;
+  end if;
+
+  -- A connector carries one transaction: an older one that never stopped has lost its StopTransaction.
+  perform private.end_provisionally(s.id, v_start) from public.charging_sessions as s
+   where s.station_id = p_station.id and s.connector_id = v_session.connector_id and s.status = 'started' and s.id <> v_session.id
+     and s.start_time < v_start;
+
+  update public.charging_sessions
+     set start_reply = jsonb_build_object('transactionId', v_session.transaction_id, 'idTagInfo', v_info)
+   where id = v_session.id;
+  if v_session.stop_requested_at is not null then
+    perform private.queue_remote_stop(v_session);
+  end if;
+
+  -- A StopTransaction that came before its start, from a station that had no id to name.
+  select * into v_orphan from public.transaction_orphans as o
+   where o.station_id = p_station.id and o.resolved_at is null and o.action = 'StopTransaction'
+     and coalesce(o.reported_transaction_id, 0) <= 0
+     and private.to_number(o.payload -> 'meterStop') >= coalesce(v_meter, 0)
+     and coalesce(lower(private.clean_tag(o.payload -> 'idTag')) = lower(v_tag), true)
+     -- by the station's clock, right or wrong
+     and private.to_time(o.payload ->> 'timestamp', p_station.clock_time_zone) >= v_reported
+   order by o.received_at limit 1 for update;
+  if found then
+    perform private.end_session(p_station, v_session.id, v_orphan.payload, v_orphan.received_at);
+    update public.transaction_orphans set session_id = v_session.id, resolved_at = now() where id = v_orphan.id;
+  end if;
+  return jsonb_build_object('transactionId', v_session.transaction_id, 'idTagInfo', v_info);
+end $$;
+comment on function private.start_transaction is 'OCPP 1.6 §4.8: the payload of the answer. Registers in Wh. Recorded whatever the tag''s status. '
+  'Idempotent on station, connector, tag, reported time and register: a repeat gets the stored answer.';
+
+create or replace function private.operates_station(p_station_id text) returns boolean
+language sql stable set search_path = ''
+as $$
+  select coalesce(auth.role() = 'service_role', false) or private.is_admin() or exists (
+    select from public.stations as s join public.locations as l on l.id = s.location_id
+     where s.id = p_station_id and l.client_id = private.operated_client_id())
+$$;
+comment on function private.operates_station is 'Whether the caller runs the station.';
+
+create or replace function private.begin_charge(p_user_id uuid, p_station public.stations, p_connector_id integer, p_limit_energy_kwh numeric,
+  p_limit_amount numeric) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_connector public.connectors;
+  v_session public.charging_sessions;
+  v_client_id uuid;
+  v_tariff jsonb;
+  v_hold record;
+begin
+  -- as they are stored; NaN and infinity are greater than every number
+  if not coalesce(round(p_limit_energy_kwh, 3) between 0.001 and 1e9, true) or not coalesce(round(p_limit_amount, 2) between 0.01 and 1e9, true) then
+    perform private.fail(400, 'OCARG', 'a limit must be more than 0 and at most 1000000000', 'Leave a limit out to charge without it.');
+  end if;
+  select client_id into v_client_id from public.users where id = p_user_id;
+  if exists (select from public.clients where id = v_client_id and status <> 'active') then
+    perform private.fail(403, 'OCBLK', 'the account is not active', 'Ask the operator of the service.');
+  end if;
+  if p_station.status <> 'active' then
+    perform private.fail(409, 'OCINA', format('station "%s" is out of service (%s)', p_station.id, p_station.status), 'Choose another station.');
+  end if;
+  perform private.assert_registered(p_station, 'RemoteStartTransaction');
+  if not private.is_online(p_station.id) then
+    perform private.fail(409, 'OCOFF', format('station "%s" is offline', p_station.id), 'Try again when station_status says online.');
+  end if;
+
+  perform private.lock_stations(array[p_station.id]);  -- of two who press at the same time one is second
+  if p_connector_id is null then
+    -- Pressed twice: the connector chosen then. Else where the car is plugged in, else the first that is free.
+    select c.* into v_connector from public.connectors as c
+      left join public.charging_sessions as s on s.station_id = c.station_id and s.connector_id = c.number and s.status in ('pending', 'started')
+       and not private.is_abandoned(s, c)
+     where c.station_id = p_station.id
+       and (s.id is null and coalesce(c.status, 'Available') in ('Preparing', 'Available', 'Finishing')
+            or s.status = 'pending' and s.user_id is not distinct from p_user_id)
+     order by s.id is null, c.status is distinct from 'Preparing', coalesce(c.status, 'Available') <> 'Available', c.number
+     limit 1;
+    if not found then
+      if exists (select from public.connectors as c where c.station_id = p_station.id) then
+        perform private.fail(409, 'OCBSY', format('station "%s" has no free connector', p_station.id), 'Try again later.');
+      end if;
+      perform private.ensure_connector(p_station.id, 1);
+      select c.* into v_connector from public.connectors as c where c.station_id = p_station.id;
+    end if;
+  else
+    select c.* into v_connector from public.connectors as c
+     where c.station_id = p_station.id and c.number = p_connector_id;
+    if not found then
+      perform private.fail(404, 'OCCON', format('station "%s" has no connector %s', p_station.id, p_connector_id),
+        'station_status lists the connectors.');
+    end if;
+    if v_connector.status in ('Faulted', 'Unavailable', 'Reserved') then
+      perform private.fail(409, 'OCUNA', format('connector %s is %s', v_connector.number, v_connector.status), 'Choose another connector.');
+    end if;
+  end if;
+
+  select * into v_session from public.charging_sessions as s
+   where s.station_id = p_station.id and s.connector_id = v_connector.number and s.status in ('pending', 'started')
+     and not private.is_abandoned(s, v_connector)
+   order by s.created_at desc limit 1;
+  if found then
+    if v_session.status = 'pending' and v_session.user_id is not distinct from p_user_id
+       and (v_session.limit_energy_kwh, v_session.limit_amount) is not distinct from (p_limit_energy_kwh::numeric(14, 3), p_limit_amount::numeric(14, 2)) then
+      return v_session;  -- pressed twice
+    end if;
+    perform private.fail(409, 'OCBSY', format('connector %s is in use', v_connector.number), 'Stop that session first, or choose another connector.');
+  end if;
+
+  v_tariff := private.tariff_snapshot(p_station.id, v_connector.number, now(), v_client_id);
+  insert into public.charging_sessions as s (station_id, connector_id, user_id, client_id, id_tag, limit_energy_kwh, limit_amount, currency,
+      expires_at)
+  values (p_station.id, v_connector.number, (select u.id from public.users as u where u.id = p_user_id),
+      v_client_id,
+      -- 14 hex digits: what every reader's and station's idea of a tag admits
+      upper(left(replace(gen_random_uuid()::text, '-', ''), 14)),
+      p_limit_energy_kwh, p_limit_amount,
+      coalesce(v_tariff ->> 'currency', p_station.currency),
+      now() + interval '2 minutes')
+  returning * into v_session;
+  select * into v_hold from private.take_hold(v_session, v_tariff, now(), v_session.limit_type = 'none');
+  if v_hold.problem = 'no_funds' then
+    perform private.fail(402, 'OCBAL', format('the account does not cover this charge: %s %s are available', v_hold.available, v_hold.currency)
+      || case when v_session.limit_type <> 'none' then format(', %s needed', v_hold.wanted) else '' end, 'Top the account up, or set a lower limit.');
+  elsif v_hold.problem = 'unpaid_before' then
+    perform private.fail(402, 'OCDUE', format('%s %s are unpaid from earlier sessions', v_hold.unpaid, v_hold.currency), 'Top the account up: what it owes is charged at once.');
+  elsif v_hold.problem = 'wrong_currency' then
+    perform private.fail(409, 'OCCUR', format('the account is in %s, the station''s prices are in %s', v_hold.currency, v_session.currency), 'Use an account in the station''s currency.');
+  elsif v_hold.problem = 'no_account' then
+    perform private.fail(402, 'OCACC', 'no account pays for this user', 'An admin sets users.client_id.');
+  end if;
+  if v_hold.taken > 0 then
+    update public.charging_sessions as s set held_amount = v_hold.taken where s.id = v_session.id returning * into v_session;
+  end if;
+  insert into public.commands (station_id, action, payload, session_id)
+  values (p_station.id, 'RemoteStartTransaction',
+      jsonb_build_object('connectorId', v_session.connector_id, 'idTag', v_session.id_tag), v_session.id);
+  return v_session;
+end $$;
+comment on function private.begin_charge is 'A pending session for this user, its hold and its RemoteStartTransaction.';
+
+create or replace function public.start_charge(station_id text, connector_id int default null, limit_energy_kwh numeric default null,
+  limit_amount numeric default null) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+security definer  -- nobody writes sessions but through functions; the rights are checked below
+as $$
+begin
+  perform private.assert_person();
+  return private.begin_charge(auth.uid(), private.station_by_id(start_charge.station_id), start_charge.connector_id, start_charge.limit_energy_kwh,
+    start_charge.limit_amount);
+end $$;
+comment on function public.start_charge is 'Starts a charge for the signed-in user: a pending session, bound to the StartTransaction that follows by a generated id_tag. '
+  'Without connector_id the one with a car plugged in, else the first free one. Limits: kWh, and money in the station''s currency. A second call while it is pending returns the same session. '
+  'A prepaid account holds back limit_amount, or what limit_energy_kwh will cost, the smaller one; without a limit what it has, up to a whole charge. '
+  '402 OCBAL, OCDUE, OCACC, 404 OCSTA, OCCON, 409 OCOFF, OCBSY, OCUNA, OCINA, OCPND, OCCUR, 400 OCARG, 403 OCPRM, OCBLK.';
+
+create or replace function public.start_charge_for(user_id uuid, station_id text, connector_id int default null, limit_energy_kwh numeric default null,
+  limit_amount numeric default null) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+security definer  -- as start_charge
+as $$
+declare
+  v_station public.stations;
+begin
+  perform private.assert_person();
+  v_station := private.station_by_id(start_charge_for.station_id);
+  if not private.operates_station(v_station.id) then
+    perform private.fail(403, 'OCPRM', format('station "%s" is not yours', v_station.id), 'Operators start charges at the stations of their own company; drivers use start_charge.');
+  end if;
+  if not exists (select from public.users as u where u.id = start_charge_for.user_id and u.is_active) then
+    perform private.fail(404, 'OCUSR', 'no such user, or one that is not active', 'user_id is the id of a row of users.');
+  end if;
+  return private.begin_charge(start_charge_for.user_id, v_station, start_charge_for.connector_id, start_charge_for.limit_energy_kwh,
+    start_charge_for.limit_amount);
+end $$;
+comment on function public.start_charge_for is 'For operators, at their stations, and admins: start_charge for another user, whose account pays. '
+  '404 OCUSR and the codes of start_charge: 402 OCBAL, OCDUE, OCACC, 404 OCSTA, OCCON, 409 OCOFF, OCBSY, OCUNA, OCINA, OCPND, OCCUR, 400 OCARG, 403 OCPRM, OCBLK.';
+
+create or replace function public.release_session(session_id uuid) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+security definer  -- as start_charge
+as $$
+declare
+  v_session public.charging_sessions;
+begin
+  perform private.assert_person();
+  select * into v_session from public.charging_sessions as s
+   where s.id = release_session.session_id and private.operates_station(s.station_id);
+  if not found then
+    perform private.fail(404, 'OCSES', 'no such session', 'Operators release the sessions of their own stations.');
+  end if;
+  perform private.lock_stations(array[v_session.station_id]);
+  if v_session.settled_at is null and not 'held' = any (v_session.flags) then
+    perform private.fail(409, 'OCHLD', 'the session is not held for review', 'It is billed when it ends.');
+  end if;
+  return private.settle_session(v_session.id);
+end $$;
+comment on function public.release_session is 'For operators: bills a session that was held for review (stations.hold_implausible). A repeat changes nothing. '
+  '404 OCSES, 409 OCHLD, 403 OCPRM.';
+
+create or replace function private.expire_waiting() returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  -- What somebody else works on at this moment is left for the next time: nobody waits for the housekeeping, nor it for them.
+  update public.commands
+     set status = case attempts when 0 then 'expired' else 'timed_out' end::public.command_status,
+         error = case attempts when 0 then 'it could not be sent in time: the station was away or busy'
+                 else 'the connection was lost before the station answered; whether it acted is not known' end
+   where id in (select id from public.commands where status = 'queued' and expires_at <= now() for update skip locked);
+  update public.commands set status = 'timed_out', error = format('no answer within %s s', timeout_s)
+   where id in (select id from public.commands
+                 where status = 'sent' and sent_at < now() - make_interval(secs => timeout_s + 30)  -- the bridge says it sooner, if it lives
+                   for update skip locked);
+  perform private.fail_session(w.id, w.error)
+    from (select s.id, s.client_id, case when c.status = 'accepted' then 'the station accepted, but no charge began'
+                            else 'the station could not be reached' end as error
+            from public.charging_sessions as s
+            left join lateral (select c.status from public.commands as c where c.session_id = s.id and c.action = 'RemoteStartTransaction'
+                                order by c.created_at desc limit 1) as c on true
+           where s.status = 'pending' and (s.expires_at <= now() or c.status = 'expired')
+             for update of s skip locked) as w
+   where private.try_lock_account(w.client_id);
+end $$;
+comment on function private.expire_waiting is 'Ends what waited too long: commands and pending sessions.';
+
+create or replace function private.boot_notification(p_station public.stations, p_event jsonb) returns jsonb
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_payload jsonb := p_event -> 'payload';
+  v_received_at timestamptz := (p_event ->> 'received_at')::timestamptz;
+  v_serial text := coalesce(v_payload ->> 'chargePointSerialNumber', v_payload ->> 'chargeBoxSerialNumber');
+begin
+  update public.stations as s
+     set last_boot_at = v_received_at,
+         -- what an operator has entered stays; station_boots keeps what the station says of itself
+         manufacturer = coalesce(nullif(s.manufacturer, ''), v_payload ->> 'chargePointVendor'),
+         model = coalesce(nullif(s.model, ''), v_payload ->> 'chargePointModel'),
+         firmware_version = coalesce(v_payload ->> 'firmwareVersion', s.firmware_version),
+         serial_number = coalesce(s.serial_number, case when not exists (select from public.stations as o where o.serial_number = v_serial) then v_serial end)
+   where s.id = p_station.id;
+  insert into public.station_boots (station_id, payload, received_at) values (p_station.id, v_payload, v_received_at)
+  on conflict (station_id) do update set payload = excluded.payload, received_at = excluded.received_at;
+  if p_station.registration_status = 'Accepted' then
+    update private.station_connections set booted_at = v_received_at
+     where station_id = p_station.id and connection_id = (p_event ->> 'connection_id')::uuid;
+  end if;
+  update public.commands set effect_at = v_received_at
+   where station_id = p_station.id and action = 'Reset' and effect_at is null and sent_at > v_received_at - interval '1 hour';
+  return jsonb_build_object(
+    'result', jsonb_build_object('status', p_station.registration_status, 'currentTime', private.ocpp_time(v_received_at),
+      'interval', case when p_station.registration_status = 'Accepted'
+                       then coalesce(private.to_integer(to_jsonb(private.bridge_setting(p_station.id, 'heartbeat_interval_s'))), 300) else 60 end),
+    'log', jsonb_build_object('level', 'INFO', 'message', format('BootNotification: vendor=%s, model=%s, firmware=%s, status=%s',
+      v_payload ->> 'chargePointVendor', v_payload ->> 'chargePointModel', v_payload ->> 'firmwareVersion', p_station.registration_status)),
+    'more', exists (select from public.commands where station_id = p_station.id and status = 'queued'));
+end $$;
+comment on function private.boot_notification is 'OCPP 1.6 §4.2. The interval is the heartbeat''s, in seconds; not yet accepted: the wait before the next BootNotification.';
+
+create or replace function private.take_call(p_station public.stations, p_event jsonb, out reply jsonb, out grown uuid[])
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_payload jsonb := p_event -> 'payload';
+  v_received_at timestamptz := (p_event ->> 'received_at')::timestamptz;
+  v_session public.charging_sessions;
+  v_stop record;
+  v_result jsonb;
+begin
+  case p_event ->> 'action'
+    when 'Heartbeat' then
+      reply := jsonb_build_object('result', jsonb_build_object('currentTime', private.ocpp_time(v_received_at)));
+    when 'MeterValues' then
+      grown := private.store_meter_values(jsonb_build_array(private.meter_values_item(p_station, p_event)));
+      reply := '{"result": {}}';
+    when 'StatusNotification' then
+      reply := private.status_notification(p_station, p_event);
+    when 'BootNotification' then
+      reply := private.boot_notification(p_station, p_event);
+    when 'Authorize' then
+      v_result := jsonb_build_object('idTagInfo', private.authorize(p_station.id, private.clean_tag(v_payload -> 'idTag')));
+      reply := jsonb_build_object('result', v_result, 'log', jsonb_build_object('level', 'INFO', 'message',
+        format('Authorize: status=%s', v_result #>> '{idTagInfo,status}')));
+    when 'StartTransaction' then
+      v_result := private.start_transaction(p_station, v_payload, v_received_at);
+      reply := jsonb_build_object('result', v_result, 'log', jsonb_build_object('level', 'INFO', 'message',
+        format('StartTransaction: transaction=%s, connector=%s, meter=%sWh, status=%s', v_result ->> 'transactionId', v_payload ->> 'connectorId',
+               v_payload ->> 'meterStart', v_result #>> '{idTagInfo,status}'),
+        'extra', jsonb_build_object('transaction_id', v_result -> 'transactionId')));
+    when 'StopTransaction' then
+      select * into v_stop from private.stop_transaction(p_station, v_payload, v_received_at);
+      v_session := v_stop.session;
+      reply := jsonb_build_object('result', v_stop.reply, 'log', case when v_session.id is null then
+          jsonb_build_object('level', 'WARNING', 'message', format('StopTransaction: transaction=%s fits no session; kept in transaction_orphans', v_payload ->> 'transactionId'))
+        else jsonb_build_object('level', 'INFO', 'message',
+          format('StopTransaction: energy=%skWh, amount=%s %s', trim_scale(v_session.energy), trim_scale(v_session.amount), v_session.currency),
+          'extra', jsonb_build_object('transaction_id', v_session.transaction_id, 'session_id', v_session.id, 'reason', v_session.stop_reason,
+            'energy', v_session.energy, 'amount', v_session.amount, 'currency', v_session.currency, 'flags', v_session.flags)) end);
+    when 'DataTransfer' then
+      reply := '{"result": {"status": "UnknownVendorId"}}';  -- §4.3: no vendor's extension is known here
+    when 'DiagnosticsStatusNotification', 'FirmwareStatusNotification', 'SecurityEventNotification', 'LogStatusNotification',
+         'SignedFirmwareStatusNotification' then
+      reply := jsonb_build_object('result', '{}'::jsonb, 'log', jsonb_build_object('level', 'INFO', 'message',
+        concat_ws(': ', p_event ->> 'action', coalesce(v_payload ->> 'status', v_payload ->> 'type'))));
+    else
+      reply := jsonb_build_object('error', jsonb_build_object('code', 'NotImplemented', 'description',
+        format('"%s" is not known here', left(p_event ->> 'action', 50)), 'details', '{}'::jsonb));
+  end case;
+end $$;
+comment on function private.take_call is 'One CALL of a station: its reply, and the sessions that grew.';
+
+create or replace function public.ocpp_ingest(events jsonb) returns jsonb
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+security definer  -- the bridge holds no grant on the tables
+as $$
+declare
+  v_replies jsonb[] := '{}';
+  v_row record;
+  v_error text;
+  v_books boolean;
+begin
+  perform private.assert_bridge();
+  if jsonb_typeof(events) is distinct from 'array' then
+    perform private.fail(400, 'OCARG', 'events must be a JSON array');
+  end if;
+  if jsonb_array_length(events) = 0 then
+    return '[]';
+  end if;
+  perform private.lock_stations(array(select event ->> 'station_id' from jsonb_array_elements(events) as event));
+  -- Whatever may move money: MeterValues alone take their accounts at the end, in order.
+  v_books := exists (select from jsonb_array_elements(events) as e
+                      where e ->> 'kind' = 'answer' or e ->> 'action' in ('StartTransaction', 'StopTransaction'));
+  begin
+    if v_books then
+      perform private.lock_accounts_of(events);
+    end if;
+    return private.ingest_together(events);
+  exception when others then
+    if jsonb_array_length(events) > 60 then  -- more exception blocks than that slow every other backend
+      perform private.fail(400, 'OCARG', 'at most 60 events where one of them fails: ' || sqlerrm);
+    end if;
+  end;
+  -- One of them is bad: each by itself, so that it touches no other.
+  perform private.lock_accounts_of(events);
+  for v_row in select event from jsonb_array_elements(events) with ordinality as a (event, n) order by n loop
+    begin
+      v_replies := v_replies || (private.ingest_together(jsonb_build_array(v_row.event)) -> 0);
+    exception when others then
+      get stacked diagnostics v_error = message_text;
+      raise warning 'event % of station % was not stored: % (%)', coalesce(v_row.event ->> 'action', v_row.event ->> 'kind'),
+        v_row.event ->> 'station_id', v_error, sqlstate;
+      v_replies := v_replies || jsonb_build_object('error', jsonb_build_object('code', 'InternalError',
+        'description', 'not stored, send it again', 'details', '{}'::jsonb),
+        'log', jsonb_build_object('level', 'ERROR', 'message', format('%s was not stored: %s (%s)',
+          coalesce(v_row.event ->> 'action', v_row.event ->> 'kind'), v_error, sqlstate)));
+    end;
+  end loop;
+  return to_jsonb(v_replies);
+end $$;
+comment on function public.ocpp_ingest is 'For bridges: events of stations in, replies out, aligned with them. Safe to repeat. '
+  'An event that fails gets an InternalError of its own and touches no other.';
+
+create or replace function private.end_lost_sessions() returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  -- The connector is free although nobody told us that the session ended, and no meter value came since: the StopTransaction
+  -- is lost, or waits in the station. Ten minutes, because the status may overtake the queue of the station (OCPP 1.6 §3.7).
+  perform private.end_provisionally(w.id, w.status_at)
+    from (select s.id, c.status_at
+            from public.charging_sessions as s
+            join public.connectors as c on c.station_id = s.station_id and c.number = s.connector_id
+           where s.status = 'started' and c.status in ('Available', 'Preparing') and c.status_at < now() - interval '10 minutes'
+             and c.status_at > greatest(s.start_time, s.meter_last_at + s.clock_offset) and s.updated_at < now() - interval '10 minutes'
+             and private.is_online(s.station_id)
+             for update of s skip locked) as w;
+  -- A day for the station's queue, then they are billed at the last register.
+  perform private.settle_session(w.id)
+    from (select id, client_id from public.charging_sessions
+           where stop_time is not null and settled_at is null and provisional_at < now() - interval '1 day' and meter_stop_wh is null
+           limit 100 for update skip locked) as w
+   where private.try_lock_account(w.client_id);
+end $$;
+comment on function private.end_lost_sessions is 'Ends sessions whose StopTransaction never came: provisionally at first, and a day later for good.';
+
+grant execute on function public.send_command, public.start_charge, public.start_charge_for, public.stop_charge, public.release_session, public.claim_commands to authenticated, service_role;

@@ -1,0 +1,622 @@
+"""Prepaid accounts: the ledger, holds, bills that are charged once, and who may move money."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from tests.sql.world import (
+    ACCOUNT,
+    ADMIN,
+    CARD,
+    COMPANY,
+    DRIVER,
+    OPENING,
+    OPERATOR,
+    OTHER_ACCOUNT,
+    OTHER_DRIVER,
+    OTHER_OPERATOR,
+    OTHER_STATION,
+    PLAN,
+    STATION,
+    World,
+    refused,
+)
+from tests.support import acting_as
+
+Row = dict[str, Any]
+NOBODY = UUID("a0000000-0000-4000-8000-0000000000ff")
+
+
+def give(world: World, balance: object, account: UUID = ACCOUNT) -> None:
+    """Correct the balance to this."""
+    world.sql(
+        "insert into ledger_entries (client_id, kind, amount, note)"
+        " select id, 'correction', %s - balance, 'test' from clients where id = %s and balance <> %s",
+        balance,
+        account,
+        balance,
+    )
+
+
+def money(world: World, account: UUID = ACCOUNT) -> tuple[Decimal, Decimal]:
+    """Balance and what is held; the ledger agrees with both."""
+    row = world.one("select balance, held from clients where id = %s", account)
+    sums = world.one(
+        "select coalesce(sum(amount), 0) as balance,"
+        " coalesce(-sum(amount) filter (where kind in ('hold', 'release')), 0) as held"
+        " from ledger_entries where client_id = %s",
+        account,
+    )
+    assert row == sums
+    return row["balance"], row["held"]
+
+
+def entries(world: World, account: UUID = ACCOUNT) -> list[tuple[str, Decimal]]:
+    """Kind and amount of what was booked for sessions, in order."""
+    rows = world.sql(
+        "select kind::text, amount from ledger_entries where client_id = %s"
+        " and kind not in ('top_up', 'correction') order by created_at, ctid",
+        account,
+    )
+    return [(row["kind"], row["amount"]) for row in rows]
+
+
+def press(world: World, who: UUID = DRIVER, **limits: object) -> Row:
+    row: Row = world.rpc(who, "start_charge", **{"station_id": STATION, "connector_id": 1, **limits})
+    return row
+
+
+def run(world: World, session: Row, at: float = -60, meter: int = 1000) -> int:
+    """The station begins the session that waits; the transaction id."""
+    (command,) = [c for c in world.claim() if c["action"] == "RemoteStartTransaction"]
+    world.answer(command["command_id"], "result", payload={"status": "Accepted"}, received=at)
+    assert world.start(at, session["id_tag"], meter)["idTagInfo"]["status"] == "Accepted"
+    return int(session["transaction_id"])
+
+
+# --- the ledger -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", ["balance = 1", "held = 1", "balance = balance + 1"])
+def test_balance_is_refused_to_everybody_who_writes_it(world: World, change: str) -> None:
+    statement = f"update clients set {change} where id = '{ACCOUNT}'"
+    with refused("OCLED"), acting_as(world.db, "service_role"):
+        world.sql(statement)
+    with refused("OCLED"), world.db.transaction():
+        world.sql(statement)  # as in the dashboard
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(world.db, ADMIN):
+        world.sql(statement)
+
+
+def test_account_begins_at_zero(world: World) -> None:
+    with refused("OCLED"), acting_as(world.db, "service_role"):
+        world.sql("insert into clients (name, balance) values ('New', 100)")
+    with acting_as(world.db, ADMIN):
+        world.sql("insert into clients (name, credit_limit) values ('New', 100)")
+
+
+@pytest.mark.parametrize("change", ["currency = 'USD'", "kind = 'operator'"])
+def test_account_with_entries_keeps_its_currency_and_kind(world: World, change: str) -> None:
+    with refused("OCLED"), acting_as(world.db, ADMIN):
+        world.sql(f"update clients set {change} where id = %s", ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["update ledger_entries set amount = 1", "update ledger_entries set note = 'x'", "delete from ledger_entries"],
+)
+def test_entries_are_never_changed(world: World, statement: str) -> None:
+    with refused("OCLED"), world.db.transaction():
+        world.sql(statement)  # as the owner
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(world.db, "service_role"):
+        world.sql(statement)
+
+
+def test_ledger_is_not_emptied(world: World) -> None:
+    with refused("OCLED"):
+        world.sql("truncate ledger_entries")
+
+
+@pytest.mark.parametrize("who", [DRIVER, OPERATOR, ADMIN, "service_role"])
+def test_nobody_writes_entries_past_the_functions(world: World, who: UUID | str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(world.db, who):
+        world.sql(
+            "insert into ledger_entries (client_id, kind, amount, reference) values (%s, 'top_up', 5, 'mine')", ACCOUNT
+        )
+
+
+# --- top-up, correction, refund ---------------------------------------------------------------------
+
+
+def test_top_up_counts_once_per_reference(world: World) -> None:
+    arguments = {"client_id": str(ACCOUNT), "amount": "250.50", "reference": "pay-1", "note": "Card"}
+    first = world.rpc("service_role", "top_up_account", **arguments)
+    assert world.rpc("service_role", "top_up_account", **arguments) == first
+    assert (first["kind"], first["amount"], first["currency"], first["note"]) == ("top_up", 250.5, "KGS", "Card")
+    assert money(world) == (OPENING + Decimal("250.5"), 0)
+
+
+@pytest.mark.parametrize("change", [{"amount": 99}, {"client_id": str(OTHER_ACCOUNT)}])
+def test_reference_of_another_payment_is_refused(world: World, change: Row) -> None:
+    arguments = {"client_id": str(ACCOUNT), "amount": 100, "reference": "pay-1"}
+    world.rpc(ADMIN, "top_up_account", **arguments)
+    with refused("OCPMT"):
+        world.rpc(ADMIN, "top_up_account", **arguments | change)
+
+
+@pytest.mark.parametrize("amount", [0, -5, "NaN", "Infinity", "0.001", "1e10", None])
+def test_top_up_takes_money_only(world: World, amount: object) -> None:
+    with refused("OCARG"):
+        world.rpc(ADMIN, "top_up_account", client_id=ACCOUNT, amount=amount, reference="pay-1")
+
+
+@pytest.mark.parametrize("reference", ["", "  ", "x" * 501, None])
+def test_top_up_needs_a_reference(world: World, reference: object) -> None:
+    with refused("OCARG"):
+        world.rpc(ADMIN, "top_up_account", client_id=ACCOUNT, amount=5, reference=reference)
+
+
+@pytest.mark.parametrize("account", [NOBODY, COMPANY, None])
+@pytest.mark.parametrize("name", ["top_up_account", "correct_balance"])
+def test_money_goes_to_accounts_only(world: World, name: str, account: object) -> None:
+    text = {"reference": "x"} if name == "top_up_account" else {"reason": "x"}
+    with refused("OCCLI"):
+        world.rpc(ADMIN, name, client_id=account, amount=5, **text)
+
+
+@pytest.mark.parametrize("who", [DRIVER, OPERATOR])
+@pytest.mark.parametrize("name", ["top_up_account", "correct_balance"])
+def test_only_admins_and_the_service_move_money(world: World, who: UUID, name: str) -> None:
+    text = {"reference": "x"} if name == "top_up_account" else {"reason": "x"}
+    with refused("OCPRM"):
+        world.rpc(who, name, client_id=ACCOUNT, amount=5, **text)
+
+
+def test_correction_may_go_below_zero(world: World) -> None:
+    give(world, 10)
+    entry = world.rpc(ADMIN, "correct_balance", client_id=ACCOUNT, amount=-25, reason="payment called back")
+    assert (entry["kind"], entry["created_by"]) == ("correction", str(ADMIN))
+    assert money(world) == (-15, 0)
+
+
+def charged(world: World, energy_kwh: int = 2) -> str:
+    """A settled session of DRIVER at STATION; its id."""
+    transaction = world.begin(at=-60)
+    world.stop(transaction, 1000 + 1000 * energy_kwh)
+    return str(world.session(transaction)["id"])
+
+
+def test_refunds_are_at_most_what_was_charged(world: World) -> None:
+    session_id = charged(world)
+    entry = world.rpc(OPERATOR, "refund_session", session_id=session_id, amount=20, reason="cable was loose")
+    assert (entry["kind"], entry["amount"], entry["session_id"]) == ("refund", 20, session_id)
+    with refused("OCRFD"):
+        world.rpc(OPERATOR, "refund_session", session_id=session_id, amount="10.01", reason="again")
+    world.rpc(ADMIN, "refund_session", session_id=session_id, amount=10, reason="the rest")
+    assert money(world) == (OPENING, 0)
+
+
+@pytest.mark.parametrize("who", [DRIVER, OTHER_OPERATOR])
+def test_refund_is_for_who_runs_the_station(world: World, who: UUID) -> None:
+    session_id = charged(world)
+    with refused("OCSES"):
+        world.rpc(who, "refund_session", session_id=session_id, amount=1, reason="x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ({"session_id": NOBODY}, "OCSES"),
+        ({"session_id": None}, "OCSES"),
+        ({"amount": -1}, "OCARG"),
+        ({"amount": "NaN"}, "OCARG"),
+        ({"amount": None}, "OCARG"),
+        ({"reason": ""}, "OCARG"),
+    ],
+)
+def test_refund_refuses_what_makes_no_sense(world: World, arguments: Row, code: str) -> None:
+    session_id = charged(world)
+    with refused(code):
+        world.rpc(ADMIN, "refund_session", **{"session_id": session_id, "amount": 1, "reason": "x", **arguments})
+
+
+def test_what_nobody_was_charged_for_is_not_refunded(world: World) -> None:
+    world.sql("update users set client_id = null where id = %s", DRIVER)
+    session_id = charged(world)
+    with refused("OCRFD"):
+        world.rpc(ADMIN, "refund_session", session_id=session_id, amount=1, reason="x")
+
+
+# --- holds of the four modes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limits", "hold"),
+    [
+        ({}, 1500),  # 100 kWh at 15
+        ({"limit_energy_kwh": 12}, 180),
+        ({"limit_amount": 77}, 77),
+        ({"limit_energy_kwh": 12, "limit_amount": 77}, 77),
+        ({"limit_energy_kwh": 2, "limit_amount": 77}, 30),
+    ],
+)
+def test_start_puts_aside_what_the_charge_may_cost(world: World, limits: Row, hold: int) -> None:
+    session = press(world, **limits)
+    assert session["held_amount"] == hold
+    assert money(world) == (OPENING - hold, hold)
+    assert entries(world) == [("hold", -hold)]
+
+
+def test_quote_for_the_energy_counts_the_time_it_takes(world: World) -> None:
+    world.sql(
+        "insert into tariff_rules (tariff_plan_id, name, tariff_type, price) values (%s, 'Time', 'per_minute', 1)", PLAN
+    )
+    assert press(world, limit_energy_kwh=22)["held_amount"] == 22 * 15 + 60  # an hour at 22 kW
+
+
+def test_without_a_limit_what_there_is_will_do(world: World) -> None:
+    give(world, 40)
+    assert press(world)["held_amount"] == 40
+    assert money(world) == (0, 40)
+
+
+@pytest.mark.parametrize("limits", [{}, {"limit_energy_kwh": 1}, {"limit_amount": 1}])
+def test_nothing_left_means_no_start(world: World, limits: Row) -> None:
+    give(world, 0)
+    with refused("OCBAL"):
+        press(world, **limits)
+    assert world.count("charging_sessions") == world.count("commands") == 0
+
+
+@pytest.mark.parametrize("limits", [{"limit_energy_kwh": 10}, {"limit_amount": 150}])
+def test_limit_that_the_balance_does_not_cover_is_refused_with_what_is_available(world: World, limits: Row) -> None:
+    give(world, "149.99")
+    with pytest.raises(psycopg.Error, match=r"149\.99 KGS are available, 150(\.00)? needed"):
+        press(world, **limits)
+
+
+def test_less_than_the_fee_of_the_first_moment_is_nothing(world: World) -> None:
+    world.sql("update stations set session_fee = 20 where id = %s", STATION)
+    give(world, 19)
+    with refused("OCBAL"):
+        press(world)
+
+
+def test_credit_limit_lets_the_balance_go_below_zero(world: World) -> None:
+    give(world, 0)
+    with acting_as(world.db, ADMIN):
+        world.sql("update clients set credit_limit = 100 where id = %s", ACCOUNT)
+    assert press(world)["held_amount"] == 100
+    assert money(world) == (-100, 100)
+
+
+def test_free_charging_needs_no_money(world: World) -> None:
+    world.sql("update tariff_rules set price = 0 where tariff_plan_id = %s", PLAN)
+    give(world, 0)
+    assert press(world)["held_amount"] == 0
+
+
+def test_account_in_another_currency_is_refused(world: World) -> None:
+    world.sql("insert into clients (id, name, currency) values (%s, 'Dollars', 'USD')", NOBODY)
+    world.sql("update users set client_id = %s where id = %s", NOBODY, DRIVER)
+    with refused("OCCUR"):
+        press(world)
+
+
+def test_company_pays_later(world: World) -> None:
+    session = press(world, OPERATOR)
+    assert session["held_amount"] == 0
+    transaction = run(world, session)
+    world.stop(transaction, 3000)
+    assert world.session(transaction)["unpaid_amount"] == 0
+    assert world.count("ledger_entries", "client_id = %s", COMPANY) == 0
+
+
+def test_whether_somebody_must_pay_is_a_setting(world: World) -> None:
+    world.sql("update users set client_id = null where id = %s", DRIVER)
+    assert press(world)["held_amount"] == 0
+    world.sql("update private.settings set require_account = true")
+    with refused("OCACC"):
+        press(world, connector_id=2)
+    assert world.start(tag=CARD, connector=2)["idTagInfo"]["status"] == "Blocked"
+
+
+def test_pressed_twice_is_held_once(world: World) -> None:
+    assert press(world)["id"] == press(world)["id"]
+    assert len(entries(world)) == 1
+
+
+def test_fleet_shares_one_balance(world: World) -> None:
+    world.sql("update users set client_id = %s where id = %s", ACCOUNT, OTHER_DRIVER)
+    give(world, 100)
+    press(world, limit_amount=60)
+    with refused("OCBAL"):
+        press(world, OTHER_DRIVER, connector_id=2, limit_amount=60)
+    assert press(world, OTHER_DRIVER, connector_id=2, limit_amount=40)["held_amount"] == 40
+
+
+# --- the bill ---------------------------------------------------------------------------------------
+
+
+def test_stop_releases_the_hold_and_charges_the_bill_once(world: World) -> None:
+    session = press(world, limit_amount=100)
+    transaction = run(world, session)
+    for _ in range(2):
+        world.stop(transaction, 3000)  # 2 kWh
+    assert entries(world) == [("hold", -100), ("release", 100), ("charge", -30)]
+    assert money(world) == (OPENING - 30, 0)
+    row = world.session(transaction)
+    assert (row["held_amount"], row["unpaid_amount"], row["amount"]) == (0, 0, 30)
+
+
+def test_settled_session_stays_settled(world: World) -> None:
+    transaction = world.begin()
+    world.stop(transaction, 3000)
+    for value in ("null", "now() + interval '1 s'"):
+        with pytest.raises(psycopg.errors.RaiseException, match="settled already"), world.db.transaction():
+            world.sql(f"update charging_sessions set settled_at = {value}")
+
+
+def test_bill_above_the_money_is_charged_as_far_as_it_goes(world: World) -> None:
+    give(world, 20)
+    session = press(world)
+    transaction = run(world, session)
+    world.stop(transaction, 3000)  # 30 KGS
+    row = world.session(transaction)
+    assert (row["amount"], row["unpaid_amount"]) == (30, 10)
+    assert "unpaid" in row["flags"]
+    assert money(world) == (0, 0)
+
+
+def owing(world: World) -> int:
+    """A session for which 10 of 30 KGS are missing."""
+    give(world, 20)
+    transaction = run(world, press(world))
+    world.stop(transaction, 3000)
+    return transaction
+
+
+def test_who_owes_does_not_start(world: World) -> None:
+    owing(world)
+    world.rpc(ADMIN, "top_up_account", client_id=ACCOUNT, amount=4, reference="pay-1")
+    with refused("OCDUE"):
+        press(world)
+    assert world.send("Authorize", {"idTag": CARD})["idTagInfo"]["status"] == "Blocked"
+
+
+def test_top_up_pays_what_is_missing_first(world: World) -> None:
+    transaction = owing(world)
+    world.rpc(ADMIN, "top_up_account", client_id=ACCOUNT, amount=4, reference="pay-1")
+    assert (world.session(transaction)["unpaid_amount"], *money(world)) == (6, 0, 0)
+    world.rpc(ADMIN, "top_up_account", client_id=ACCOUNT, amount=10, reference="pay-2")
+    row = world.session(transaction)
+    assert (row["unpaid_amount"], row["flags"], *money(world)) == (0, [], 4, 0)
+    assert entries(world)[-3:] == [("charge", -20), ("charge", -4), ("charge", -6)]
+    assert press(world, limit_amount=4)["held_amount"] == 4
+
+
+def test_higher_credit_limit_pays_what_is_missing_at_the_next_start(world: World) -> None:
+    transaction = owing(world)
+    world.sql("update clients set credit_limit = 50 where id = %s", ACCOUNT)
+    assert press(world)["held_amount"] == 40
+    assert world.session(transaction)["unpaid_amount"] == 0
+
+
+def test_bill_held_for_review_keeps_its_hold_until_it_is_released(world: World) -> None:
+    world.sql("update stations set hold_implausible = true where id = %s", STATION)
+    transaction = run(world, press(world, limit_amount=100), at=-1)
+    world.stop(transaction, 1_001_000)  # 1 MWh in a minute
+    assert money(world) == (OPENING - 100, 100)
+    world.rpc(OPERATOR, "release_session", session_id=world.session(transaction)["id"])
+    assert money(world) == (OPENING - 15_000, 0)
+
+
+def test_session_without_a_stop_is_charged_when_it_is_settled(world: World) -> None:
+    transaction = run(world, press(world, limit_amount=100), at=-60 * 30)
+    world.meter(-60 * 29, 3000, transaction=transaction)
+    world.sql(
+        "update charging_sessions set status = 'stopped', stop_time = %s, provisional_at = now() - interval '25 hours'",
+        world.at(-60 * 29),
+    )
+    assert money(world) == (OPENING - 100, 100)
+    world.heartbeat()
+    assert money(world) == (OPENING - 30, 0)
+
+
+def test_repeated_start_holds_once(world: World) -> None:
+    first = world.start()
+    assert world.start() == first
+    assert entries(world) == [("hold", -1500)]
+
+
+# --- cards ------------------------------------------------------------------------------------------
+
+
+def test_card_start_holds_what_there_is(world: World) -> None:
+    give(world, 40)
+    assert world.start()["idTagInfo"]["status"] == "Accepted"
+    assert money(world) == (0, 40)
+
+
+def test_card_without_money_is_blocked_and_recorded(world: World) -> None:
+    give(world, 0)
+    assert world.send("Authorize", {"idTag": CARD})["idTagInfo"]["status"] == "Blocked"
+    answer = world.start()
+    assert answer["idTagInfo"]["status"] == "Blocked"
+    row = world.session(answer["transactionId"])
+    assert row["status"] == "started"
+    assert row["flags"] == ["id_tag_refused", "no_funds"]
+    assert world.start() == answer
+
+
+def test_card_whose_account_is_in_another_currency_is_blocked_flagged_and_not_charged(world: World) -> None:
+    world.sql("insert into clients (id, name, currency) values (%s, 'Dollars', 'USD')", NOBODY)
+    world.sql("update users set client_id = %s where id = %s", NOBODY, DRIVER)
+    answer = world.start()
+    world.stop(answer["transactionId"], 3000)
+    row = world.session(answer["transactionId"])
+    assert answer["idTagInfo"]["status"] == "Blocked"
+    assert "wrong_currency" in row["flags"]
+    assert (row["amount"], row["unpaid_amount"]) == (30, 0)
+    assert world.count("ledger_entries", "client_id = %s", NOBODY) == 0
+
+
+def test_card_that_charges_may_be_shown_again_when_the_money_is_all_held(world: World) -> None:
+    give(world, 40)
+    world.start()
+    assert world.send("Authorize", {"idTag": CARD})["idTagInfo"]["status"] == "Accepted"
+
+
+def test_stop_never_says_that_a_card_is_blocked_for_want_of_money(world: World) -> None:
+    give(world, 30)
+    answer = world.stop(world.begin(), 3000, idTag=CARD)
+    assert money(world) == (0, 0)
+    assert answer["idTagInfo"]["status"] == "Accepted"
+
+
+# --- starts that never happen -------------------------------------------------------------------------
+
+
+def ended(world: World, session: Row) -> None:
+    assert entries(world) == [("hold", -1500), ("release", 1500)]
+    assert money(world) == (OPENING, 0)
+    assert world.session(session["transaction_id"])["held_amount"] == 0
+
+
+def test_hold_is_released_when_the_command_expires(world: World) -> None:
+    session = press(world)
+    world.sql("update commands set expires_at = now() - interval '1 s'")
+    world.heartbeat()
+    ended(world, session)
+
+
+def test_hold_is_released_when_the_station_refuses(world: World) -> None:
+    session = press(world)
+    world.answer(world.claim_one()["command_id"], "result", payload={"status": "Rejected"})
+    ended(world, session)
+
+
+def test_hold_is_released_when_the_station_answers_with_an_error(world: World) -> None:
+    session = press(world)
+    world.answer(world.claim_one()["command_id"], "error", error={"code": "InternalError"})
+    ended(world, session)
+
+
+def test_hold_is_released_when_the_charge_is_called_off(world: World) -> None:
+    session = press(world)
+    world.rpc(DRIVER, "stop_charge", session_id=session["id"])
+    ended(world, session)
+
+
+def test_hold_is_released_when_the_car_is_never_plugged_in(world: World) -> None:
+    session = press(world)
+    world.answer(world.claim_one()["command_id"], "result", payload={"status": "Accepted"})
+    world.sql("update charging_sessions set expires_at = now() - interval '1 s'")
+    world.heartbeat()
+    ended(world, session)
+
+
+def test_start_that_comes_after_its_hold_was_released_takes_another(world: World) -> None:
+    session = press(world, limit_amount=100)
+    world.answer(world.claim_one()["command_id"], "timeout")
+    world.sql("update charging_sessions set expires_at = now() - interval '1 s'")
+    world.heartbeat()
+    assert money(world) == (OPENING, 0)
+    assert world.start(tag=session["id_tag"])["idTagInfo"]["status"] == "Accepted"
+    assert money(world) == (OPENING - 100, 100)
+    world.stop(session["transaction_id"], 3000)
+    assert money(world) == (OPENING - 30, 0)
+
+
+def test_late_start_without_money_is_blocked(world: World) -> None:
+    session = press(world, limit_amount=100)
+    world.answer(world.claim_one()["command_id"], "timeout")
+    world.sql("update charging_sessions set expires_at = now() - interval '1 s'")
+    world.heartbeat()
+    give(world, 0)
+    answer = world.start(tag=session["id_tag"])
+    assert answer["idTagInfo"]["status"] == "Blocked"
+    assert world.session(answer["transactionId"])["id"] == UUID(session["id"])
+
+
+# --- start_charge_for, delete_session -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", [OPERATOR, ADMIN, "service_role"])
+def test_charge_is_started_for_somebody_whose_account_pays(world: World, who: UUID | str) -> None:
+    session = world.rpc(who, "start_charge_for", user_id=DRIVER, station_id=STATION, limit_amount=50)
+    assert (session["user_id"], session["client_id"], session["held_amount"]) == (str(DRIVER), str(ACCOUNT), 50)
+    assert world.rpc(DRIVER, "stop_charge", session_id=session["id"])["status"] == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("who", "arguments", "code"),
+    [
+        (DRIVER, {}, "OCPRM"),
+        (OTHER_OPERATOR, {}, "OCPRM"),
+        (OPERATOR, {"station_id": OTHER_STATION}, "OCPRM"),
+        (OPERATOR, {"station_id": "nowhere"}, "OCSTA"),
+        (OPERATOR, {"user_id": NOBODY}, "OCUSR"),
+        (OPERATOR, {"user_id": None}, "OCUSR"),
+        (OPERATOR, {"limit_amount": -1}, "OCARG"),
+        (OPERATOR, {"limit_energy_kwh": "NaN"}, "OCARG"),
+        (OPERATOR, {"connector_id": 99}, "OCCON"),
+    ],
+)
+def test_charge_for_others_refuses(world: World, who: UUID, arguments: Row, code: str) -> None:
+    with refused(code):
+        world.rpc(who, "start_charge_for", **{"user_id": DRIVER, "station_id": STATION, **arguments})
+
+
+@pytest.mark.parametrize("who", [DRIVER, OPERATOR, ADMIN])
+def test_session_that_never_began_is_deleted_and_its_hold_released(world: World, who: UUID) -> None:
+    session = press(world)
+    world.rpc(who, "delete_session", session_id=session["id"])
+    assert world.count("charging_sessions") == 0
+    assert money(world) == (OPENING, 0)
+    assert world.one("select status from commands") == "cancelled"
+    with refused("OCSES"):
+        world.rpc(who, "delete_session", session_id=session["id"])
+
+
+def test_session_that_has_begun_is_not_deleted(world: World) -> None:
+    transaction = world.begin()
+    for _ in range(2):
+        with refused("OCDEL"):
+            world.rpc(OPERATOR, "delete_session", session_id=world.session(transaction)["id"])
+        world.stop(transaction, 3000)
+
+
+def test_session_that_the_station_may_still_start_is_not_deleted(world: World) -> None:
+    session = press(world)
+    world.claim_one()
+    with refused("OCDEL"):
+        world.rpc(DRIVER, "delete_session", session_id=session["id"])
+
+
+@pytest.mark.parametrize("who", [OTHER_DRIVER, OTHER_OPERATOR])
+def test_sessions_of_others_are_not_deleted(world: World, who: UUID) -> None:
+    session = press(world)
+    with refused("OCSES"):
+        world.rpc(who, "delete_session", session_id=session["id"])
+
+
+# --- who reads the ledger ---------------------------------------------------------------------------
+
+
+def seen(world: World, who: UUID) -> set[str]:
+    with acting_as(world.db, who):
+        return {row["kind"] for row in world.sql("select kind::text from ledger_entries where client_id = %s", ACCOUNT)}
+
+
+def test_entries_are_read_by_the_holder_admins_and_charges_by_the_company(world: World) -> None:
+    charged(world)
+    everything = {"top_up", "hold", "release", "charge"}
+    assert seen(world, DRIVER) == seen(world, ADMIN) == everything
+    assert seen(world, OPERATOR) == {"charge"}
+    assert seen(world, OTHER_DRIVER) == seen(world, OTHER_OPERATOR) == set()
