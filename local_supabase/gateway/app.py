@@ -44,13 +44,13 @@ class Gateway:
     def application(self) -> web.Application:
         """Starts and stops the parts with itself."""
         app = web.Application(client_max_size=MAX_BODY)
-        app.router.add_route("*", "/rest/v1{tail:(?:/.*)?}", self._rest)
-        app.router.add_route("*", "/auth/v1{tail:(?:/.*)?}", self._handle_auth)
-        app.router.add_route("*", "/functions/v1/{name}{tail:(?:/.*)?}", self._function_proxy.handle)
+        app.router.add_route("*", "/rest/v1{tail:(?s:/.*)?}", self._rest)
+        app.router.add_route("*", "/auth/v1{tail:(?s:/.*)?}", self._handle_auth)
+        app.router.add_route("*", "/functions/v1/{name}{tail:(?s:/.*)?}", self._function_proxy.handle)
         for route in self._realtime.routes():
             assert isinstance(route, web.RouteDef)
             app.router.add_route(route.method, route.path, self._behind_gate(route.handler))
-        app.router.add_route("*", "/{tail:.*}", _no_route)
+        app.router.add_route("*", "/{tail:(?s:.*)}", _no_route)
         app.on_startup.append(self._start)
         app.on_shutdown.append(self._close_sockets)
         app.on_cleanup.append(self._stop)

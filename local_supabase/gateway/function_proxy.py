@@ -43,7 +43,7 @@ class FunctionProxy:
         """The function's answer, or the platform's: 401, 404, 405 or 503 with a code."""
         name = request.match_info["name"]
         if request.method not in METHODS:
-            return _refuse(405, 405, "Method Not Allowed")
+            return _refuse(405, 405, "Method Not Allowed", Allow=", ".join(METHODS))
         settings = self._functions.settings(name)
         if settings is None:
             return _refuse(404, "NOT_FOUND", "Requested function was not found")
@@ -111,9 +111,9 @@ def is_token_of(keys: Keys, header: str) -> bool:
     return scheme.lower() == "bearer"
 
 
-def _refuse(status: int, code: int | str, message: str) -> web.Response:
+def _refuse(status: int, code: int | str, message: str, **headers: str) -> web.Response:
     response = web.json_response(
-        {"code": code, "message": message}, status=status, headers={"sb-error-code": str(code)}
+        {"code": code, "message": message}, status=status, headers={"sb-error-code": str(code), **headers}
     )
     cors.allow(response)
     return response
