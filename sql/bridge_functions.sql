@@ -94,6 +94,7 @@ begin
     perform private.reprice_sessions(array(
       select id from public.charging_sessions where status = 'started' and priced_energy_wh is distinct from energy_wh
        order by priced_at limit 500 for update skip locked));
+    perform private.watch_limits();
     delete from private.bridges where lease_expires_at < now() - interval '1 day';
     delete from private.command_secrets as x using public.commands as c
      where c.id = x.command_id and c.status = 'timed_out' and c.created_at < now() - interval '1 day';
@@ -102,6 +103,6 @@ begin
     raise warning 'housekeeping failed: % (%)', sqlerrm, sqlstate;  -- the lease of the bridge matters more
   end;
 end $$;
-comment on function private.keep_house is 'What has to happen by itself: expiry, running costs, lost stops, topics, partitions. Run by one bridge at a time.';
+comment on function private.keep_house is 'What has to happen by itself: expiry, running costs, limits between samples, lost stops, topics, partitions. Run by one bridge at a time.';
 
 grant execute on function public.bridge_heartbeat to authenticated, service_role;

@@ -262,6 +262,8 @@ declare
   v_station public.stations;
   v_row record;
   v_call record;
+  v_limited uuid[];
+  v_stopping text[];
 begin
   -- MeterValues are most of the traffic: those of stations with nothing else in this batch are stored in one statement.
   select array_agg(e.n), jsonb_agg(private.meter_values_item(s, e.event)) into v_together, v_items
@@ -306,12 +308,24 @@ begin
   perform private.store_messages(p_events, v_replies);
   perform private.note_signs_of_life(p_events);
   if v_grown <> '{}' then
+    v_limited := array(select s.id from public.charging_sessions as s where s.id = any (v_grown) and s.status = 'started' and private.is_limited(s));
     -- Few sessions: all at once. Many: a price a second each will do, and the heartbeat brings up what is left behind.
-    perform private.reprice_sessions(array(
+    perform private.reprice_sessions(v_limited || array(
       select s.id from public.charging_sessions as s, private.settings as c
-       where s.id = any (v_grown)
+       where s.id = any (v_grown) and not s.id = any (v_limited)
          and (cardinality(v_grown) <= c.reprice_per_batch or s.priced_at is null or s.priced_at < now() - interval '1 second')
        order by s.priced_at nulls first limit (select reprice_per_batch from private.settings)));
+    if v_limited <> '{}' then
+      v_stopping := private.check_limits(v_limited);
+      if v_stopping <> '{}' then
+        for v_row in
+          select n::integer from jsonb_array_elements(p_events) with ordinality as a (event, n)
+           where event ->> 'station_id' = any (v_stopping) and event ->> 'kind' = 'call'
+        loop
+          v_replies[v_row.n] := v_replies[v_row.n] || '{"more": true}';
+        end loop;
+      end if;
+    end if;
   end if;
   return to_jsonb(v_replies);
 end $$;

@@ -94,6 +94,15 @@ end $$;
 comment on function private.ensure_connector is 'The connector''s number, its row made when it is new; null for one that cannot be (below 1, above 1000).';
 
 -- Prices -----------------------------------------------------------------------------------------
+create or replace function private.price_so_far(p_session public.charging_sessions) returns jsonb
+language plpgsql stable set search_path = ''
+as $$
+begin
+  p_session.meter_start_wh := coalesce(p_session.meter_base_wh, p_session.meter_start_wh);
+  return private.price_session(p_session);
+end $$;
+comment on function private.price_so_far is 'price_session() of a session that has no stop yet: by the register on which its samples run.';
+
 create or replace function private.reprice_sessions(p_session_ids uuid[]) returns void
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 set enable_seqscan = off  -- as store_meter_values
@@ -101,7 +110,7 @@ as $$
 begin
   update public.charging_sessions as s
      set amount = (p.price ->> 'cost')::numeric, currency = p.price ->> 'currency', priced_at = clock_timestamp(), priced_energy_wh = s.energy_wh
-    from (select o.id, private.price_session(o) as price
+    from (select o.id, private.price_so_far(o) as price
             from public.charging_sessions as o
            where o.id = any (p_session_ids) and o.status = 'started' and o.tariff is not null
            order by o.id) as p
@@ -120,7 +129,7 @@ begin
   if v_session.settled_at is not null or v_session.stop_time is null then
     return v_session;
   end if;
-  v_receipt := private.price_session(v_session);
+  v_receipt := private.price_so_far(v_session);
   update public.charging_sessions
      set amount = (v_receipt ->> 'cost')::numeric, currency = v_receipt ->> 'currency', receipt = v_receipt, priced_at = clock_timestamp(),
          priced_energy_wh = energy_wh,
@@ -277,7 +286,7 @@ begin
   end if;
   v_session.status := 'stopped';
   v_session.stop_time := greatest(v_session.start_time, least(p_until, v_session.meter_last_at + v_session.clock_offset));
-  v_price := private.price_session(v_session);
+  v_price := private.price_so_far(v_session);
   update public.charging_sessions
      set status = v_session.status, stop_time = v_session.stop_time, stop_reason = 'Other', power_w = 0, provisional_at = now(),
          flags = array_append(array_remove(flags, 'stop_missing'), 'stop_missing'), amount = (v_price ->> 'cost')::numeric,
@@ -387,7 +396,7 @@ begin
        and (s.meter_last_at is null or s.occurred_at >= s.meter_last_at + s.clock_offset)
        and not (st.context = 'Transaction.Begin' and s.meter_last_at is not null)
   ), growth as (
-    select session_id, max(occurred_at) as last_at,
+    select session_id, max(occurred_at) as last_at, min(occurred_at) as first_at, min(energy_wh) as least_wh,
            (array_agg(energy_wh order by occurred_at desc, energy_wh desc) filter (where energy_wh is not null))[1] as last_wh,
            max(energy_wh) as max_wh,
            coalesce(sum(greatest(energy_wh - coalesce(former_wh, meter_last_wh, meter_start_wh), 0)), 0) as steps_wh,
@@ -396,8 +405,10 @@ begin
            (array_agg(soc_percent order by occurred_at desc) filter (where soc_percent is not null))[1] as soc_percent
       from news group by session_id order by session_id
   ), locked as (
-    select s.id from (select session_id from growth order by session_id offset 0) as g
-     cross join lateral (select c.id from public.charging_sessions as c where c.id = g.session_id limit 1 for update) as s
+    select s.id, case when s.meter_last_wh is null and g.least_wh > s.meter_start_wh then private.other_register(s, g.least_wh, g.first_at)
+                      else s.meter_base_wh end as base_wh
+      from (select session_id, least_wh, first_at from growth order by session_id offset 0) as g
+     cross join lateral (select c.* from public.charging_sessions as c where c.id = g.session_id limit 1 for update) as s
   ), grown as (
     update public.charging_sessions as s
        set meter_start_wh = coalesce(s.meter_start_wh, g.last_wh),
@@ -407,12 +418,13 @@ begin
            meter_steps_wh = s.meter_steps_wh + g.steps_wh,
            -- one low reading is a hiccup, a second in a row a meter that began anew
            meter_restarted = s.meter_restarted or coalesce(g.last_wh < s.meter_max_wh and (g.below > 1 or s.meter_last_wh < s.meter_max_wh), false),
-           energy_wh = private.energy_so_far(s.meter_start_wh, coalesce(g.last_wh, s.meter_last_wh), greatest(s.meter_max_wh, g.max_wh),
-                                             s.meter_steps_wh + g.steps_wh, s.meter_restarted),
-           energy = round(private.energy_so_far(s.meter_start_wh, coalesce(g.last_wh, s.meter_last_wh), greatest(s.meter_max_wh, g.max_wh),
-                                                s.meter_steps_wh + g.steps_wh, s.meter_restarted) / 1000, 3),
+           meter_base_wh = l.base_wh,
+           energy_wh = private.energy_so_far(coalesce(l.base_wh, s.meter_start_wh), coalesce(g.last_wh, s.meter_last_wh), greatest(s.meter_max_wh, g.max_wh),
+                                             s.meter_steps_wh + g.steps_wh - coalesce(l.base_wh - s.meter_start_wh, 0), s.meter_restarted),
+           energy = round(private.energy_so_far(coalesce(l.base_wh, s.meter_start_wh), coalesce(g.last_wh, s.meter_last_wh), greatest(s.meter_max_wh, g.max_wh),
+                                                s.meter_steps_wh + g.steps_wh - coalesce(l.base_wh - s.meter_start_wh, 0), s.meter_restarted) / 1000, 3),
            power_w = case when s.status = 'started' then coalesce(g.power_w, s.power_w) else 0 end, soc_percent = coalesce(g.soc_percent, s.soc_percent)
-      from growth as g
+      from growth as g join locked as l on l.id = g.session_id
      where s.id = g.session_id and s.id = any (array(select id from locked))
     returning s.id
   )
@@ -422,6 +434,18 @@ end $$;
 comment on function private.store_meter_values is 'Stores MeterValues of many stations at once, each once, and moves the sessions they belong to forward. '
   'Returns the sessions that grew. OCPP 1.6 §4.7.';
 
+create or replace function private.other_register(p_session public.charging_sessions, p_first_wh numeric, p_first_at timestamptz) returns numeric
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return case when p_first_wh - p_session.meter_start_wh > 3 * private.most_energy_wh(coalesce((
+      select coalesce(c.power, s.power_capacity) from public.stations as s
+        left join public.connectors as c on c.station_id = s.id and c.number = p_session.connector_id
+       where s.id = p_session.station_id), 500), greatest(p_first_at - p_session.start_time, '0')) then p_first_wh end;
+end $$;
+comment on function private.other_register is 'The first register of the samples, Wh, if it is much further from that of the StartTransaction than the connector could give in the time, '
+  'three times: the samples run on another register. Else null.';
+
 create or replace function private.energy_so_far(p_start_wh numeric, p_last_wh numeric, p_max_wh numeric, p_steps_wh numeric, p_restarted boolean)
 returns numeric
 language plpgsql immutable set search_path = ''
@@ -430,6 +454,136 @@ begin
   return case when p_last_wh >= p_max_wh and not p_restarted then greatest(p_last_wh - coalesce(p_start_wh, p_last_wh), 0) else p_steps_wh end;
 end $$;
 comment on function private.energy_so_far is 'Wh since the start: the register''s difference; the sum of its positive steps when the meter restarted.';
+
+-- Limits -----------------------------------------------------------------------------------------
+create or replace function private.is_limited(p_session public.charging_sessions) returns boolean
+language plpgsql stable set search_path = ''
+as $$
+begin
+  return p_session.limit_type <> 'none' or p_session.client_id is not null and private.is_account(p_session.client_id);
+end $$;
+comment on function private.is_limited is 'Whether the session must stop at some point: a limit was set, or its account holds only so much.';
+
+create or replace function private.check_limits(p_session_ids uuid[], p_by timestamptz default null) returns text[]
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off  -- as store_meter_values
+as $$
+declare
+  v_session public.charging_sessions;
+  v_next public.charging_sessions;
+  v_account public.clients;
+  v_former record;
+  v_power numeric;
+  v_ahead interval;
+  v_limit_wh numeric;
+  v_cost numeric;
+  v_left numeric;
+  v_more numeric;
+  v_ceiling numeric;
+  v_energy_share numeric;
+  v_money_share numeric;
+  v_limit text;
+  v_reached boolean;
+  v_warned boolean;
+  v_stations text[] := '{}';
+begin
+  -- By account, in the order of lock_accounts().
+  for v_session in
+    select s.* from public.charging_sessions as s where s.id = any (p_session_ids) and s.status = 'started' order by s.client_id, s.id
+  loop
+    -- What it will be at the next sample: the last interval again, at the last power.
+    select v.reported_at, v.energy_wh into v_former from public.meter_values as v
+     where v.session_id = v_session.id and v.energy_wh is not null and v.reported_at < v_session.meter_last_at
+     order by v.reported_at desc limit 1;
+    v_ahead := greatest(v_session.meter_last_at - coalesce(v_former.reported_at, v_session.start_time - v_session.clock_offset), '0');
+    v_power := coalesce(v_session.power_w, (v_session.meter_last_wh - v_former.energy_wh) * 3600 / nullif(extract(epoch from v_ahead), 0));
+    -- Beyond a minute the housekeeping looks again; else a quarter of an hour between samples would end a charge at its first.
+    v_ahead := least(v_ahead, coalesce(p_by - (v_session.meter_last_at + v_session.clock_offset), interval '1 minute'));
+    v_limit_wh := v_session.limit_energy_kwh * 1000;
+    v_next := v_session;
+    v_next.energy_wh := v_session.energy_wh + round(greatest(v_power, 0) * extract(epoch from v_ahead) / 3600);
+    v_energy_share := v_session.energy_wh / v_limit_wh;
+    v_reached := coalesce(v_session.energy_wh >= v_limit_wh or v_next.energy_wh > v_limit_wh, false);
+    v_limit := 'energy';
+    v_money_share := null;
+
+    select * into v_account from public.clients where id = v_session.client_id and kind = 'account';
+    if v_session.limit_amount is not null or v_account.id is not null then
+      v_next.energy_wh := greatest(least(v_next.energy_wh, v_limit_wh), v_session.energy_wh);  -- there it stops by energy
+      v_next.meter_last_wh := v_session.meter_last_wh + v_next.energy_wh - v_session.energy_wh;
+      v_next.meter_last_at := v_session.meter_last_at + v_ahead;
+      v_cost := (private.price_so_far(v_next) ->> 'cost')::numeric;
+      v_ceiling := v_session.limit_amount;
+      if v_account.id is not null then
+        v_left := case when v_account.currency = v_session.currency then greatest(v_account.balance + v_account.credit_limit, 0) else 0 end;
+        if v_cost > v_session.held_amount and v_left > 0 and v_session.held_amount < coalesce(v_session.limit_amount, 'Infinity') then
+          perform private.lock_accounts(array[v_account.id]);
+          select greatest(balance + credit_limit, 0) into v_left from public.clients where id = v_account.id;
+          -- Without a limit as much again, so that it is not asked for at every sample.
+          v_more := least(v_left, v_session.limit_amount - v_session.held_amount,
+                          greatest(v_cost - v_session.held_amount, case v_session.limit_type when 'none' then v_session.held_amount end));
+          if v_more > 0 then
+            insert into public.ledger_entries (client_id, kind, amount, session_id, note)
+            values (v_account.id, 'hold', -v_more, v_session.id, format('%s, connector %s: more', v_session.station_id, v_session.connector_id));
+            update public.charging_sessions set held_amount = held_amount + v_more where id = v_session.id;
+            v_session.held_amount := v_session.held_amount + v_more;
+            v_left := v_left - v_more;
+          end if;
+        end if;
+        v_ceiling := least(v_ceiling, v_session.held_amount + v_left);
+        if v_cost > 0 and (v_cost > v_session.held_amount or v_session.amount >= v_session.held_amount) and v_session.held_amount < coalesce(v_session.limit_amount, 'Infinity') then
+          v_reached := true;
+          v_ceiling := v_session.held_amount;
+        end if;
+      end if;
+      v_money_share := case when v_cost > 0 then coalesce(v_session.amount / nullif(v_ceiling, 0), 1) end;
+      v_reached := v_reached or coalesce(v_cost > 0 and (v_session.amount >= v_ceiling or v_cost > v_ceiling), false);
+      if v_money_share > coalesce(v_energy_share, 0) then
+        v_limit := case when v_ceiling = v_session.limit_amount then 'amount' else 'balance' end;
+      end if;
+    end if;
+
+    v_warned := v_session.limit_warned_at is null and (v_reached or greatest(v_energy_share, v_money_share) >= 0.8);
+    if v_warned or v_reached and v_session.limit_reached_at is null then
+      update public.charging_sessions
+         set limit_warned_at = coalesce(limit_warned_at, now()), limit_reached_at = case when v_reached then coalesce(limit_reached_at, now()) end
+       where id = v_session.id;
+    end if;
+    if v_warned then
+      perform private.publish('session', v_session.id::text, 'limit_warning', jsonb_build_object('session_id', v_session.id, 'limit', v_limit,
+        'share', round(greatest(v_energy_share, v_money_share), 3), 'energy', v_session.energy, 'amount', v_session.amount,
+        'currency', v_session.currency, 'limit_energy_kwh', v_session.limit_energy_kwh, 'limit_amount', v_session.limit_amount));
+    end if;
+    -- Asked once, and again when that came to nothing or the station went on for a minute all the same.
+    if v_reached and not exists (select from public.commands as c
+         where c.session_id = v_session.id and c.action = 'RemoteStopTransaction'
+           and (c.status in ('queued', 'sent') or c.status in ('accepted', 'rejected') and c.answered_at > now() - interval '1 minute')) then
+      perform private.queue_remote_stop(v_session);
+      v_stations := v_stations || v_session.station_id;
+    end if;
+  end loop;
+  return v_stations;
+end $$;
+comment on function private.check_limits is 'Looks at sessions that have just been priced: holds more money where the next sample will need it; at 80 % of a limit, or of the money, '
+  'tells the topic of the session, once; when the next sample would pass it, queues a RemoteStopTransaction. Returns the stations that are to stop. '
+  'The next sample is as far ahead as the last was behind, a minute at most (until p_by at most, if given), at the power now.';
+
+create or replace function private.watch_limits() returns void
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+  -- Close to a limit by what they draw since the last sample. By the time of the next look, 5 s and a margin from now.
+  perform private.check_limits(array(
+    select w.id
+      from (select s.id, s.client_id from public.charging_sessions as s
+             where s.status = 'started' and s.limit_reached_at is null and s.power_w > 0 and s.energy_wh > 0
+               and s.meter_last_at + s.clock_offset < now() - interval '45 s'
+               and (1 + s.power_w * extract(epoch from now() - (s.meter_last_at + s.clock_offset) + interval '10 s') / 3600 / s.energy_wh) * 1.1
+                   > least(s.limit_energy_kwh * 1000 / s.energy_wh, coalesce(s.limit_amount, nullif(s.held_amount, 0)) / nullif(s.amount, 0))
+               for update of s skip locked) as w
+     where private.try_lock_account(w.client_id)), now() + interval '10 s');
+end $$;
+comment on function private.watch_limits is 'Between two samples: stops sessions that pass a limit before the next one comes. For the housekeeping.';
 
 -- End --------------------------------------------------------------------------------------------
 create or replace function private.most_energy_wh(p_power_kw numeric, p_time interval) returns numeric

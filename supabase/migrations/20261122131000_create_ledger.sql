@@ -502,6 +502,52 @@ end $$;
 comment on function private.authorize is 'IdTagInfo for an Authorize: id_tag_info(), and Blocked for a tag whose account could not pay for a start. A tag that '
   'charges here already may always be shown again, to stop.';
 
+create or replace function private.price_so_far(p_session public.charging_sessions) returns jsonb
+language plpgsql stable set search_path = ''
+as $$
+begin
+  p_session.meter_start_wh := coalesce(p_session.meter_base_wh, p_session.meter_start_wh);
+  return private.price_session(p_session);
+end $$;
+comment on function private.price_so_far is 'price_session() of a session that has no stop yet: by the register on which its samples run.';
+
+create or replace function private.reprice_sessions(p_session_ids uuid[]) returns void
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off  -- as store_meter_values
+as $$
+begin
+  update public.charging_sessions as s
+     set amount = (p.price ->> 'cost')::numeric, currency = p.price ->> 'currency', priced_at = clock_timestamp(), priced_energy_wh = s.energy_wh
+    from (select o.id, private.price_so_far(o) as price
+            from public.charging_sessions as o
+           where o.id = any (p_session_ids) and o.status = 'started' and o.tariff is not null
+           order by o.id) as p
+   where s.id = p.id and s.id = any (p_session_ids);
+end $$;
+comment on function private.reprice_sessions is 'Brings the running cost of sessions up to their last meter value.';
+
+create or replace function private.settle_session(p_session_id uuid) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_session public.charging_sessions;
+  v_receipt jsonb;
+begin
+  select * into v_session from public.charging_sessions where id = p_session_id for update;
+  if v_session.settled_at is not null or v_session.stop_time is null then
+    return v_session;
+  end if;
+  v_receipt := private.price_so_far(v_session);
+  update public.charging_sessions
+     set amount = (v_receipt ->> 'cost')::numeric, currency = v_receipt ->> 'currency', receipt = v_receipt, priced_at = clock_timestamp(),
+         priced_energy_wh = energy_wh,
+         settled_at = now(), flags = array_remove(flags, 'held')
+   where id = p_session_id
+  returning * into v_session;
+  return v_session;
+end $$;
+comment on function private.settle_session is 'Makes the bill of an ended session that was not billed at its stop: its StopTransaction never came, or it was held for review. A repeat changes nothing.';
+
 create or replace function private.start_transaction(p_station public.stations, p_payload jsonb, p_received_at timestamptz) returns jsonb
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
@@ -633,6 +679,307 @@ begin
 end $$;
 comment on function private.start_transaction is 'OCPP 1.6 §4.8: the payload of the answer. Registers in Wh. Recorded whatever the tag''s status. '
   'Idempotent on station, connector, tag, reported time and register: a repeat gets the stored answer.';
+
+create or replace function private.end_provisionally(p_session_id uuid, p_until timestamptz) returns void
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_session public.charging_sessions;
+  v_price jsonb;
+begin
+  select * into v_session from public.charging_sessions where id = p_session_id and status = 'started' for update;
+  if not found then
+    return;
+  end if;
+  v_session.status := 'stopped';
+  v_session.stop_time := greatest(v_session.start_time, least(p_until, v_session.meter_last_at + v_session.clock_offset));
+  v_price := private.price_so_far(v_session);
+  update public.charging_sessions
+     set status = v_session.status, stop_time = v_session.stop_time, stop_reason = 'Other', power_w = 0, provisional_at = now(),
+         flags = array_append(array_remove(flags, 'stop_missing'), 'stop_missing'), amount = (v_price ->> 'cost')::numeric,
+         currency = v_price ->> 'currency', priced_at = clock_timestamp(), priced_energy_wh = energy_wh
+   where id = p_session_id;
+end $$;
+comment on function private.end_provisionally is 'Ends a session whose StopTransaction was lost at its last register, at p_until at the latest. It is not settled: '
+  'for a day a StopTransaction that still comes wins.';
+
+create or replace function private.store_meter_values(p_items jsonb) returns uuid[]
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+-- Plans are kept from when the tables were small: they must not read them whole when they have grown.
+set enable_seqscan = off
+as $$
+declare
+  v_grown uuid[];
+begin
+  -- p_items: [{station_id, clock_time_zone, connector_id, transaction_id, session_id, received_at, meter_value: MeterValue or a list}]
+  with item as materialized (
+    select row_number() over () as n, i ->> 'station_id' as station_id, private.to_integer(i -> 'connector_id') as connector_id,
+           private.to_number(i -> 'transaction_id') as transaction_id, private.to_integer(i -> 'transaction_id') as our_id, (i ->> 'session_id')::uuid as session_id,
+           (i ->> 'received_at')::timestamptz as received_at,
+           coalesce(private.to_time(m.value ->> 'timestamp', i ->> 'clock_time_zone'), (i ->> 'received_at')::timestamptz) as reported_at,
+           case jsonb_typeof(m.value -> 'sampledValue') when 'array' then m.value -> 'sampledValue'
+                when 'object' then jsonb_build_array(m.value -> 'sampledValue') else '[]' end as samples
+      from jsonb_array_elements(p_items) as i
+     cross join jsonb_array_elements(case jsonb_typeof(i -> 'meter_value') when 'array' then i -> 'meter_value'
+                                          when 'object' then jsonb_build_array(i -> 'meter_value') else '[]' end) as m
+  ), sample as (
+    -- Defaults of §7.43; of several contexts in one MeterValue the last in time counts (field: Begin and End together).
+    select n, measurand, phase, rank, context, max(rank) over (partition by n) as top_rank,
+           number * case lower(unit) when 'kwh' then 1000 when 'kw' then 1000 else 1 end as number, unit
+      from (select item.n, x ->> 'measurand' as measurand, x ->> 'phase' as phase, coalesce(x ->> 'unit', '') as unit,
+                   coalesce(x ->> 'context', 'Sample.Periodic') as context,
+                   case x ->> 'context' when 'Transaction.Begin' then 0 when 'Sample.Clock' then 1 when 'Transaction.End' then 3 else 2 end as rank,
+                   private.to_number(x -> 'value') as number
+              from item
+             cross join jsonb_array_elements(item.samples) as x
+             where jsonb_typeof(x) = 'object' and coalesce(x ->> 'format', 'Raw') <> 'SignedData'
+               and (coalesce(x ->> 'location', 'Outlet') in ('Outlet', 'Inlet', 'Body') or x ->> 'measurand' = 'SoC')) as raw
+  ), fact as (
+    select n, max(context) filter (where rank = top_rank) as context,
+           -- the total where there is one, else the sum of the phases
+           coalesce(max(number) filter (where coalesce(measurand, 'Energy.Active.Import.Register') = 'Energy.Active.Import.Register' and phase is null and rank = top_rank),
+                    sum(number) filter (where coalesce(measurand, 'Energy.Active.Import.Register') = 'Energy.Active.Import.Register' and phase ~ '^L[123]' and rank = top_rank)) as energy_wh,
+           coalesce(max(number) filter (where measurand = 'Power.Active.Import' and phase is null and rank = top_rank),
+                    sum(number) filter (where measurand = 'Power.Active.Import' and phase ~ '^L[123](-N)?$' and rank = top_rank)) as power_w,
+           coalesce(max(number) filter (where measurand = 'Current.Import' and phase is null and rank = top_rank),
+                    avg(number) filter (where measurand = 'Current.Import' and phase ~ '^L[123]$' and rank = top_rank)) as current_a,
+           coalesce(max(number) filter (where measurand = 'Voltage' and phase is null and rank = top_rank),
+                    avg(number) filter (where measurand = 'Voltage' and phase ~ '^L[123](-N)?$' and rank = top_rank)) as voltage_v,
+           max(case lower(unit) when 'fahrenheit' then (number - 32) * 5 / 9 when 'k' then number - 273.15 else number end)
+             filter (where measurand = 'Temperature' and rank = top_rank) as temperature_c,
+           max(number) filter (where measurand = 'SoC' and rank = top_rank) as soc_percent
+      from sample group by n
+  ), resolved as (
+    select item.*, f.context, f.energy_wh, f.power_w, f.current_a, f.voltage_v, f.temperature_c, f.soc_percent,
+           coalesce(item.session_id, named.id, running.id, former.id) as found_id
+      from item
+      left join fact as f using (n)
+      left join lateral (
+        select s.id from public.charging_sessions as s
+         where s.transaction_id = item.our_id and s.station_id = item.station_id and s.start_time is not null
+           -- values of a finished transaction go on at some stations
+           and (s.stop_time is null or s.meter_stop_wh is null
+                or private.occurred_at(item.reported_at, item.received_at, s.start_time, s.clock_offset) <= s.stop_time)
+         limit 1  -- keeps the planner, who expects 10,000 rows, from reading the whole table
+      ) as named on true
+      left join lateral (
+        select item.connector_id > 0 and item.session_id is null and named.id is null
+               -- an id of ours that is another session's says that it is not this one
+               and not exists (select from public.charging_sessions as o where o.transaction_id = item.our_id) as wanted
+      ) as by_connector on true
+      left join lateral (
+        select s.id from public.charging_sessions as s
+         where by_connector.wanted and s.station_id = item.station_id and s.connector_id = item.connector_id and s.status = 'started'
+           and s.start_time <= private.occurred_at(item.reported_at, item.received_at, s.start_time, s.clock_offset)
+         order by s.start_time desc limit 1
+      ) as running on true
+      left join lateral (
+        select last.id
+          from (select s.id, s.stop_time from public.charging_sessions as s
+                 where by_connector.wanted and running.id is null and s.station_id = item.station_id and s.connector_id = item.connector_id
+                   and s.start_time <= item.reported_at
+                 order by s.start_time desc limit 1) as last
+         where last.stop_time >= item.reported_at
+      ) as former on true
+  ), stored as (
+    insert into public.meter_values as v (station_id, connector_id, session_id, transaction_id, reported_at, received_at, context,
+        energy_wh, power_w, current_a, voltage_v, temperature_c, soc_percent, samples, digest)
+    select station_id, coalesce(connector_id, 0), found_id, transaction_id, reported_at, received_at, coalesce(context, 'Sample.Periodic'),
+           energy_wh, power_w, round(current_a, 3), round(voltage_v, 3), round(temperature_c, 2), soc_percent, samples, md5(samples::text)::uuid
+      from resolved
+     order by station_id, connector_id, reported_at  -- two batches lock in the same order
+    on conflict do nothing
+    returning v.session_id, v.reported_at, v.received_at, v.context, v.energy_wh, v.power_w, v.soc_percent
+  ), news as (
+    select st.*, s.occurred_at, s.meter_last_wh, s.meter_start_wh, s.meter_max_wh,
+           lag(st.energy_wh) over (partition by st.session_id order by (st.energy_wh is null), s.occurred_at, st.energy_wh) as former_wh
+      from stored as st
+     cross join lateral (
+       select c.*, private.occurred_at(st.reported_at, st.received_at, c.start_time, c.clock_offset) as occurred_at
+         from public.charging_sessions as c where c.id = st.session_id limit 1) as s
+     -- one that was ended for want of a StopTransaction goes on growing until it is settled
+     where (s.status = 'started' or s.provisional_at is not null and s.meter_stop_wh is null and s.settled_at is null)
+       and (s.meter_last_at is null or s.occurred_at >= s.meter_last_at + s.clock_offset)
+       and not (st.context = 'Transaction.Begin' and s.meter_last_at is not null)
+  ), growth as (
+    select session_id, max(occurred_at) as last_at, min(occurred_at) as first_at, min(energy_wh) as least_wh,
+           (array_agg(energy_wh order by occurred_at desc, energy_wh desc) filter (where energy_wh is not null))[1] as last_wh,
+           max(energy_wh) as max_wh,
+           coalesce(sum(greatest(energy_wh - coalesce(former_wh, meter_last_wh, meter_start_wh), 0)), 0) as steps_wh,
+           count(*) filter (where energy_wh < greatest(coalesce(former_wh, 0), meter_max_wh)) as below,
+           (array_agg(power_w order by occurred_at desc) filter (where power_w is not null))[1] as power_w,
+           (array_agg(soc_percent order by occurred_at desc) filter (where soc_percent is not null))[1] as soc_percent
+      from news group by session_id order by session_id
+  ), locked as (
+    select s.id, case when s.meter_last_wh is null and g.least_wh > s.meter_start_wh then private.other_register(s, g.least_wh, g.first_at)
+                      else s.meter_base_wh end as base_wh
+      from (select session_id, least_wh, first_at from growth order by session_id offset 0) as g
+     cross join lateral (select c.* from public.charging_sessions as c where c.id = g.session_id limit 1 for update) as s
+  ), grown as (
+    update public.charging_sessions as s
+       set meter_start_wh = coalesce(s.meter_start_wh, g.last_wh),
+           meter_last_wh = coalesce(g.last_wh, s.meter_last_wh), meter_last_at = g.last_at - s.clock_offset,
+           stop_time = case when s.stop_time is not null then greatest(s.stop_time, g.last_at) end,
+           meter_max_wh = greatest(s.meter_max_wh, g.max_wh),
+           meter_steps_wh = s.meter_steps_wh + g.steps_wh,
+           -- one low reading is a hiccup, a second in a row a meter that began anew
+           meter_restarted = s.meter_restarted or coalesce(g.last_wh < s.meter_max_wh and (g.below > 1 or s.meter_last_wh < s.meter_max_wh), false),
+           meter_base_wh = l.base_wh,
+           energy_wh = private.energy_so_far(coalesce(l.base_wh, s.meter_start_wh), coalesce(g.last_wh, s.meter_last_wh), greatest(s.meter_max_wh, g.max_wh),
+                                             s.meter_steps_wh + g.steps_wh - coalesce(l.base_wh - s.meter_start_wh, 0), s.meter_restarted),
+           energy = round(private.energy_so_far(coalesce(l.base_wh, s.meter_start_wh), coalesce(g.last_wh, s.meter_last_wh), greatest(s.meter_max_wh, g.max_wh),
+                                                s.meter_steps_wh + g.steps_wh - coalesce(l.base_wh - s.meter_start_wh, 0), s.meter_restarted) / 1000, 3),
+           power_w = case when s.status = 'started' then coalesce(g.power_w, s.power_w) else 0 end, soc_percent = coalesce(g.soc_percent, s.soc_percent)
+      from growth as g join locked as l on l.id = g.session_id
+     where s.id = g.session_id and s.id = any (array(select id from locked))
+    returning s.id
+  )
+  select coalesce(array_agg(id), '{}') into v_grown from grown;
+  return v_grown;
+end $$;
+comment on function private.store_meter_values is 'Stores MeterValues of many stations at once, each once, and moves the sessions they belong to forward. '
+  'Returns the sessions that grew. OCPP 1.6 §4.7.';
+
+create or replace function private.other_register(p_session public.charging_sessions, p_first_wh numeric, p_first_at timestamptz) returns numeric
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return case when p_first_wh - p_session.meter_start_wh > 3 * private.most_energy_wh(coalesce((
+      select coalesce(c.power, s.power_capacity) from public.stations as s
+        left join public.connectors as c on c.station_id = s.id and c.number = p_session.connector_id
+       where s.id = p_session.station_id), 500), greatest(p_first_at - p_session.start_time, '0')) then p_first_wh end;
+end $$;
+comment on function private.other_register is 'The first register of the samples, Wh, if it is much further from that of the StartTransaction than the connector could give in the time, '
+  'three times: the samples run on another register. Else null.';
+
+create or replace function private.is_limited(p_session public.charging_sessions) returns boolean
+language plpgsql stable set search_path = ''
+as $$
+begin
+  return p_session.limit_type <> 'none' or p_session.client_id is not null and private.is_account(p_session.client_id);
+end $$;
+comment on function private.is_limited is 'Whether the session must stop at some point: a limit was set, or its account holds only so much.';
+
+create or replace function private.check_limits(p_session_ids uuid[], p_by timestamptz default null) returns text[]
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off  -- as store_meter_values
+as $$
+declare
+  v_session public.charging_sessions;
+  v_next public.charging_sessions;
+  v_account public.clients;
+  v_former record;
+  v_power numeric;
+  v_ahead interval;
+  v_limit_wh numeric;
+  v_cost numeric;
+  v_left numeric;
+  v_more numeric;
+  v_ceiling numeric;
+  v_energy_share numeric;
+  v_money_share numeric;
+  v_limit text;
+  v_reached boolean;
+  v_warned boolean;
+  v_stations text[] := '{}';
+begin
+  -- By account, in the order of lock_accounts().
+  for v_session in
+    select s.* from public.charging_sessions as s where s.id = any (p_session_ids) and s.status = 'started' order by s.client_id, s.id
+  loop
+    -- What it will be at the next sample: the last interval again, at the last power.
+    select v.reported_at, v.energy_wh into v_former from public.meter_values as v
+     where v.session_id = v_session.id and v.energy_wh is not null and v.reported_at < v_session.meter_last_at
+     order by v.reported_at desc limit 1;
+    v_ahead := greatest(v_session.meter_last_at - coalesce(v_former.reported_at, v_session.start_time - v_session.clock_offset), '0');
+    v_power := coalesce(v_session.power_w, (v_session.meter_last_wh - v_former.energy_wh) * 3600 / nullif(extract(epoch from v_ahead), 0));
+    -- Beyond a minute the housekeeping looks again; else a quarter of an hour between samples would end a charge at its first.
+    v_ahead := least(v_ahead, coalesce(p_by - (v_session.meter_last_at + v_session.clock_offset), interval '1 minute'));
+    v_limit_wh := v_session.limit_energy_kwh * 1000;
+    v_next := v_session;
+    v_next.energy_wh := v_session.energy_wh + round(greatest(v_power, 0) * extract(epoch from v_ahead) / 3600);
+    v_energy_share := v_session.energy_wh / v_limit_wh;
+    v_reached := coalesce(v_session.energy_wh >= v_limit_wh or v_next.energy_wh > v_limit_wh, false);
+    v_limit := 'energy';
+    v_money_share := null;
+
+    select * into v_account from public.clients where id = v_session.client_id and kind = 'account';
+    if v_session.limit_amount is not null or v_account.id is not null then
+      v_next.energy_wh := greatest(least(v_next.energy_wh, v_limit_wh), v_session.energy_wh);  -- there it stops by energy
+      v_next.meter_last_wh := v_session.meter_last_wh + v_next.energy_wh - v_session.energy_wh;
+      v_next.meter_last_at := v_session.meter_last_at + v_ahead;
+      v_cost := (private.price_so_far(v_next) ->> 'cost')::numeric;
+      v_ceiling := v_session.limit_amount;
+      if v_account.id is not null then
+        v_left := case when v_account.currency = v_session.currency then greatest(v_account.balance + v_account.credit_limit, 0) else 0 end;
+        if v_cost > v_session.held_amount and v_left > 0 and v_session.held_amount < coalesce(v_session.limit_amount, 'Infinity') then
+          perform private.lock_accounts(array[v_account.id]);
+          select greatest(balance + credit_limit, 0) into v_left from public.clients where id = v_account.id;
+          -- Without a limit as much again, so that it is not asked for at every sample.
+          v_more := least(v_left, v_session.limit_amount - v_session.held_amount,
+                          greatest(v_cost - v_session.held_amount, case v_session.limit_type when 'none' then v_session.held_amount end));
+          if v_more > 0 then
+            insert into public.ledger_entries (client_id, kind, amount, session_id, note)
+            values (v_account.id, 'hold', -v_more, v_session.id, format('%s, connector %s: more', v_session.station_id, v_session.connector_id));
+            update public.charging_sessions set held_amount = held_amount + v_more where id = v_session.id;
+            v_session.held_amount := v_session.held_amount + v_more;
+            v_left := v_left - v_more;
+          end if;
+        end if;
+        v_ceiling := least(v_ceiling, v_session.held_amount + v_left);
+        if v_cost > 0 and (v_cost > v_session.held_amount or v_session.amount >= v_session.held_amount) and v_session.held_amount < coalesce(v_session.limit_amount, 'Infinity') then
+          v_reached := true;
+          v_ceiling := v_session.held_amount;
+        end if;
+      end if;
+      v_money_share := case when v_cost > 0 then coalesce(v_session.amount / nullif(v_ceiling, 0), 1) end;
+      v_reached := v_reached or coalesce(v_cost > 0 and (v_session.amount >= v_ceiling or v_cost > v_ceiling), false);
+      if v_money_share > coalesce(v_energy_share, 0) then
+        v_limit := case when v_ceiling = v_session.limit_amount then 'amount' else 'balance' end;
+      end if;
+    end if;
+
+    v_warned := v_session.limit_warned_at is null and (v_reached or greatest(v_energy_share, v_money_share) >= 0.8);
+    if v_warned or v_reached and v_session.limit_reached_at is null then
+      update public.charging_sessions
+         set limit_warned_at = coalesce(limit_warned_at, now()), limit_reached_at = case when v_reached then coalesce(limit_reached_at, now()) end
+       where id = v_session.id;
+    end if;
+    if v_warned then
+      perform private.publish('session', v_session.id::text, 'limit_warning', jsonb_build_object('session_id', v_session.id, 'limit', v_limit,
+        'share', round(greatest(v_energy_share, v_money_share), 3), 'energy', v_session.energy, 'amount', v_session.amount,
+        'currency', v_session.currency, 'limit_energy_kwh', v_session.limit_energy_kwh, 'limit_amount', v_session.limit_amount));
+    end if;
+    -- Asked once, and again when that came to nothing or the station went on for a minute all the same.
+    if v_reached and not exists (select from public.commands as c
+         where c.session_id = v_session.id and c.action = 'RemoteStopTransaction'
+           and (c.status in ('queued', 'sent') or c.status in ('accepted', 'rejected') and c.answered_at > now() - interval '1 minute')) then
+      perform private.queue_remote_stop(v_session);
+      v_stations := v_stations || v_session.station_id;
+    end if;
+  end loop;
+  return v_stations;
+end $$;
+comment on function private.check_limits is 'Looks at sessions that have just been priced: holds more money where the next sample will need it; at 80 % of a limit, or of the money, '
+  'tells the topic of the session, once; when the next sample would pass it, queues a RemoteStopTransaction. Returns the stations that are to stop. '
+  'The next sample is as far ahead as the last was behind, a minute at most (until p_by at most, if given), at the power now.';
+
+create or replace function private.watch_limits() returns void
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+  -- Close to a limit by what they draw since the last sample. By the time of the next look, 5 s and a margin from now.
+  perform private.check_limits(array(
+    select w.id
+      from (select s.id, s.client_id from public.charging_sessions as s
+             where s.status = 'started' and s.limit_reached_at is null and s.power_w > 0 and s.energy_wh > 0
+               and s.meter_last_at + s.clock_offset < now() - interval '45 s'
+               and (1 + s.power_w * extract(epoch from now() - (s.meter_last_at + s.clock_offset) + interval '10 s') / 3600 / s.energy_wh) * 1.1
+                   > least(s.limit_energy_kwh * 1000 / s.energy_wh, coalesce(s.limit_amount, nullif(s.held_amount, 0)) / nullif(s.amount, 0))
+               for update of s skip locked) as w
+     where private.try_lock_account(w.client_id)), now() + interval '10 s');
+end $$;
+comment on function private.watch_limits is 'Between two samples: stops sessions that pass a limit before the next one comes. For the housekeeping.';
 
 create or replace function private.operates_station(p_station_id text) returns boolean
 language sql stable set search_path = ''
@@ -915,6 +1262,87 @@ begin
 end $$;
 comment on function private.take_call is 'One CALL of a station: its reply, and the sessions that grew.';
 
+create or replace function private.ingest_together(p_events jsonb) returns jsonb
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off  -- as store_meter_values
+as $$
+declare
+  v_replies jsonb[] := array_fill('{"ok": true}'::jsonb, array[jsonb_array_length(p_events)]);
+  v_together integer[];
+  v_items jsonb;
+  v_grown uuid[] := '{}';
+  v_station public.stations;
+  v_row record;
+  v_call record;
+  v_limited uuid[];
+  v_stopping text[];
+begin
+  -- MeterValues are most of the traffic: those of stations with nothing else in this batch are stored in one statement.
+  select array_agg(e.n), jsonb_agg(private.meter_values_item(s, e.event)) into v_together, v_items
+    from (select event, n::integer, count(*) over (partition by event ->> 'station_id') as of_station
+            from jsonb_array_elements(p_events) with ordinality as a (event, n)) as e
+    join public.stations as s on s.id = e.event ->> 'station_id'
+   where e.of_station = 1 and e.event ->> 'kind' = 'call' and e.event ->> 'action' = 'MeterValues';
+  if v_together is not null then
+    v_grown := private.store_meter_values(v_items);
+    for v_row in select unnest(v_together) as n loop
+      v_replies[v_row.n] := '{"result": {}}';
+    end loop;
+  end if;
+
+  for v_row in
+    select event, n::integer from jsonb_array_elements(p_events) with ordinality as a (event, n)
+     where not n = any (coalesce(v_together, '{}')) order by lower(event ->> 'station_id'), n  -- a fixed order of locks
+  loop
+    case v_row.event ->> 'kind'
+      when 'connect' then
+        v_replies[v_row.n] := private.connect_station(v_row.event);
+      when 'disconnect' then
+        v_replies[v_row.n] := private.disconnect_station(v_row.event);
+      when 'answer' then
+        v_replies[v_row.n] := private.take_answer(v_row.event);
+      when 'call' then
+        select * into v_station from public.stations where id = v_row.event ->> 'station_id';
+        if not found then
+          v_replies[v_row.n] := '{"error": {"code": "InternalError", "description": "this station is not registered any more", "details": {}}}';
+        else
+          select * into v_call from private.take_call(v_station, v_row.event);
+          v_replies[v_row.n] := v_call.reply;
+          v_grown := v_grown || coalesce(v_call.grown, '{}');
+        end if;
+      when 'anomaly' then
+        null;  -- it is only kept
+      else
+        raise exception 'there are no events of kind "%"', v_row.event ->> 'kind';
+    end case;
+  end loop;
+
+  perform private.store_messages(p_events, v_replies);
+  perform private.note_signs_of_life(p_events);
+  if v_grown <> '{}' then
+    v_limited := array(select s.id from public.charging_sessions as s where s.id = any (v_grown) and s.status = 'started' and private.is_limited(s));
+    -- Few sessions: all at once. Many: a price a second each will do, and the heartbeat brings up what is left behind.
+    perform private.reprice_sessions(v_limited || array(
+      select s.id from public.charging_sessions as s, private.settings as c
+       where s.id = any (v_grown) and not s.id = any (v_limited)
+         and (cardinality(v_grown) <= c.reprice_per_batch or s.priced_at is null or s.priced_at < now() - interval '1 second')
+       order by s.priced_at nulls first limit (select reprice_per_batch from private.settings)));
+    if v_limited <> '{}' then
+      v_stopping := private.check_limits(v_limited);
+      if v_stopping <> '{}' then
+        for v_row in
+          select n::integer from jsonb_array_elements(p_events) with ordinality as a (event, n)
+           where event ->> 'station_id' = any (v_stopping) and event ->> 'kind' = 'call'
+        loop
+          v_replies[v_row.n] := v_replies[v_row.n] || '{"more": true}';
+        end loop;
+      end if;
+    end if;
+  end if;
+  return to_jsonb(v_replies);
+end $$;
+comment on function private.ingest_together is 'Stores events and returns their replies, aligned; raises when one of them is bad.';
+
 create or replace function public.ocpp_ingest(events jsonb) returns jsonb
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 security definer  -- the bridge holds no grant on the tables
@@ -966,6 +1394,63 @@ end $$;
 comment on function public.ocpp_ingest is 'For bridges: events of stations in, replies out, aligned with them. Safe to repeat. '
   'An event that fails gets an InternalError of its own and touches no other.';
 
+create or replace function public.bridge_heartbeat(bridge_id text, settings jsonb default '{}', seen jsonb default '[]') returns jsonb
+language plpgsql volatile set search_path = ''
+security definer  -- the bridge holds no grant on the tables
+as $$
+declare
+  v_lease timestamptz := now() + interval '15 s';
+  v_close jsonb;
+begin
+  perform private.assert_bridge();
+  if coalesce(bridge_heartbeat.bridge_id, '') = '' then
+    perform private.fail(400, 'OCARG', 'bridge_id must not be empty');
+  end if;
+  insert into private.bridges as b (id, settings, lease_expires_at) values (bridge_heartbeat.bridge_id, coalesce(bridge_heartbeat.settings, '{}'), v_lease)
+  on conflict (id) do update set settings = excluded.settings, lease_expires_at = excluded.lease_expires_at;
+
+  perform private.keep_house();
+
+  with mine as materialized (
+    select e ->> 'station_id' as station_id, (e ->> 'connection_id')::uuid as connection_id, (e ->> 'last_message_at')::timestamptz as last_message_at
+      from jsonb_array_elements(bridge_heartbeat.seen) as e
+  ), target as (
+    -- Ours still, or ours again: the row says disconnected or belongs to a bridge that is gone, yet the socket is open here.
+    -- A row that a message of the station is changing just now is left for the next time.
+    select c.station_id, mine.connection_id, mine.last_message_at
+      from private.station_connections as c join mine using (station_id)
+     where c.connection_id = mine.connection_id
+             and (c.last_message_at < mine.last_message_at or c.disconnected_at is not null or c.bridge_id <> bridge_heartbeat.bridge_id)
+           or c.connection_id <> mine.connection_id
+             and not exists (select from private.open_connections as o where o.station_id = c.station_id)
+       for update of c skip locked
+  )
+  update private.station_connections as c
+     set last_message_at = greatest(c.last_message_at, target.last_message_at), disconnected_at = null, disconnect_code = null,
+         bridge_id = bridge_heartbeat.bridge_id, connection_id = target.connection_id,
+         booted_at = case when c.connection_id = target.connection_id then c.booted_at end,
+         connected_at = case when c.connection_id = target.connection_id then c.connected_at else now() end
+    from target
+   where c.station_id = target.station_id;
+
+  select coalesce(jsonb_agg(e -> 'connection_id'), '[]') into v_close
+    from jsonb_array_elements(bridge_heartbeat.seen) as e
+   where exists (select from private.open_connections as c
+                  where c.station_id = e ->> 'station_id' and (c.connection_id <> (e ->> 'connection_id')::uuid or c.closing_id = c.connection_id))
+      -- deleted or renamed: under this id nothing can be stored any more, and only a new handshake says so
+      or not exists (select from public.stations as s where s.id = e ->> 'station_id');
+
+  -- Rows that say connected here although the bridge has no such socket: it was closed while we could not be told.
+  perform private.disconnect_station(jsonb_build_object('station_id', c.station_id, 'connection_id', c.connection_id, 'received_at', now()))
+    from private.station_connections as c
+   where c.bridge_id = bridge_heartbeat.bridge_id and c.disconnected_at is null and c.connected_at < now() - interval '30 s'
+     and not exists (select from jsonb_array_elements(bridge_heartbeat.seen) as e where (e ->> 'connection_id')::uuid = c.connection_id)
+     and pg_try_advisory_xact_lock(private.station_lock(c.station_id));
+  return jsonb_build_object('lease_expires_at', v_lease, 'close', v_close);
+end $$;
+comment on function public.bridge_heartbeat is 'For bridges, every few seconds: renews the lease (15 s) and names the connections to close: no longer their station''s newest, of a station that is gone, or told to by disconnect_station(). '
+  'seen: the open sockets as [{station_id, connection_id, last_message_at}].';
+
 create or replace function private.end_lost_sessions() returns void
 language plpgsql volatile set search_path = ''
 as $$
@@ -988,5 +1473,30 @@ begin
    where private.try_lock_account(w.client_id);
 end $$;
 comment on function private.end_lost_sessions is 'Ends sessions whose StopTransaction never came: provisionally at first, and a day later for good.';
+
+create or replace function private.keep_house() returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  if not pg_try_advisory_xact_lock(hashtext('private.keep_house')) then
+    return;  -- another bridge does it
+  end if;
+  begin
+    perform private.ensure_partitions(now());  -- first, while no lock is held that others wait for
+    perform private.expire_waiting();
+    perform private.end_lost_sessions();
+    perform private.reprice_sessions(array(
+      select id from public.charging_sessions where status = 'started' and priced_energy_wh is distinct from energy_wh
+       order by priced_at limit 500 for update skip locked));
+    perform private.watch_limits();
+    delete from private.bridges where lease_expires_at < now() - interval '1 day';
+    delete from private.command_secrets as x using public.commands as c
+     where c.id = x.command_id and c.status = 'timed_out' and c.created_at < now() - interval '1 day';
+    perform private.catch_up_topics();  -- last: it holds rows that an arriving station waits for
+  exception when others then
+    raise warning 'housekeeping failed: % (%)', sqlerrm, sqlstate;  -- the lease of the bridge matters more
+  end;
+end $$;
+comment on function private.keep_house is 'What has to happen by itself: expiry, running costs, limits between samples, lost stops, topics, partitions. Run by one bridge at a time.';
 
 grant execute on function public.send_command, public.start_charge, public.start_charge_for, public.stop_charge, public.release_session, public.claim_commands to authenticated, service_role;

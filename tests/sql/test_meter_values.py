@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.sql.world import CARD, OTHER_STATION, STATION, World, iso, sampled
+from tests.sql.world import CARD, DRIVER, OTHER_STATION, STATION, World, iso, sampled
 
 
 def stored(world: World) -> dict[str, Any]:
@@ -294,6 +294,7 @@ def test_tariff_of_the_start_holds_to_the_end(world: World) -> None:
 
 def test_cost_that_a_batch_had_no_time_for_follows_with_the_heartbeat(world: World) -> None:
     world.sql("update private.settings set reprice_per_batch = 0")
+    world.sql("update users set client_id = null where id = %s", DRIVER)  # a prepaid session is priced at each value
     transaction = world.begin(at=-60)
     world.meter(-30, 2000, transaction=transaction)
     assert (world.session(transaction)["energy"], world.session(transaction)["amount"]) == (1, 0)
