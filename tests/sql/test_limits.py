@@ -1,4 +1,4 @@
-"""Limits and the money of an account, looked at as meter values arrive: a warning at 80 %, a stop before the next value passes."""
+"""Limits, and the money of an account, as meter values arrive: a warning at 80 %, a stop before the next one passes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from tests.sql.world import (
     DRIVER,
     OPENING,
     PLAN,
-    STATION,
     World,
     iso,
     sampled,
@@ -196,7 +195,10 @@ def test_stop_that_came_to_nothing_is_asked_for_again(world: World, outcome: str
 def test_station_that_goes_on_is_told_again_after_a_minute(world: World, outcome: str) -> None:
     transaction = begin(world, limit_energy_kwh=2)
     report(world, transaction, 10, 1990)
-    answered = "update commands set status = %s::command_status, answered_at = now() - %s where action = 'RemoteStopTransaction'"
+    answered = (
+        "update commands set status = %s::command_status, answered_at = now() - %s"
+        " where action = 'RemoteStopTransaction'"
+    )
     world.sql(answered, outcome, timedelta(seconds=50))
     report(world, transaction, 11, 1995)
     assert len(stops(world)) == 1
