@@ -158,27 +158,25 @@ create or replace trigger publish_station after update on public.stations for ea
 create or replace function private.location_message(p_location_id uuid) returns jsonb
 language sql stable set search_path = ''
 as $$
-  with stations as (
-    select s.id, s.status, coalesce(p.online, false) as online,
-           coalesce(jsonb_agg(jsonb_build_object('number', c.number, 'type', c.type, 'power', c.power, 'status', c.status) order by c.number)
-                    filter (where c.number is not null), '[]') as connectors,
-           count(c.number) as of_connectors,
-           -- what one could plug into now
-           count(c.number) filter (where c.status = 'Available' and p.online and s.status = 'active') as available,
-           count(c.number) filter (where c.status in ('Charging', 'SuspendedEV', 'SuspendedEVSE') and p.online) as charging
+  with connector as (
+    select s.id as station_id, c.number, c.type, coalesce(c.power, s.power_capacity) as power, c.status,
+           private.availability(s.status, p.online, s.ocpp_status, c.status) as availability
       from public.stations as s
+      join public.connectors as c on c.station_id = s.id
       left join private.station_presence as p on p.station_id = s.id
-      left join public.connectors as c on c.station_id = s.id
      where s.location_id = p_location_id and s.status <> 'inactive'  -- that is not on the map
-     group by s.id, p.online
   )
-  select jsonb_build_object('location_id', p_location_id, 'stations_count', count(*), 'stations_online', count(*) filter (where online),
-           'connectors_count', coalesce(sum(of_connectors), 0), 'connectors_available', coalesce(sum(available), 0),
-           'connectors_charging', coalesce(sum(charging), 0),
-           'stations', coalesce(jsonb_agg(jsonb_build_object('station_id', id, 'status', status, 'online', online, 'connectors', connectors) order by id), '[]'))
-    from stations
+  select jsonb_build_object('location_id', p_location_id,
+           'stations_count', (select count(*) from public.stations as s where s.location_id = p_location_id and s.status <> 'inactive'),
+           'connectors_count', count(*), 'connectors_free', count(*) filter (where availability = 'free'),
+           'connectors_in_use', count(*) filter (where availability = 'in_use'), 'connectors_faulted', count(*) filter (where availability = 'faulted'),
+           'connectors_unavailable', count(*) filter (where availability = 'unavailable'),
+           'connectors_offline', count(*) filter (where availability = 'offline'),
+           'connectors', coalesce(jsonb_agg(jsonb_build_object('station_id', station_id, 'number', number, 'type', type, 'power', power,
+             'status', status, 'availability', availability) order by station_id, number), '[]'))
+    from connector
 $$;
-comment on function private.location_message is 'The roll-up of a location for maps: counts, and its stations with their connectors, as its topic carries it. online as the topics told it last.';
+comment on function private.location_message is 'The roll-up of a location as its topic carries it, in the words of location_overview. Online is what the topics told last.';
 
 create or replace function private.publish_location(p_location_id uuid) returns void
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan

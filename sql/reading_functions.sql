@@ -1,5 +1,19 @@
 -- Reading: what the views for people, apps and the dashboard need beyond the tables. docs/views.md has the views.
 
+create or replace function private.availability(p_station_status public.station_operation, p_online boolean, p_ocpp_status public.connector_status,
+  p_status public.connector_status) returns text
+language sql immutable set search_path = ''
+as $$
+  select case when p_station_status <> 'active' then 'unavailable'
+              when p_online is not true then 'offline'
+              when 'Faulted' in (p_status, p_ocpp_status) then 'faulted'
+              when 'Unavailable' in (p_status, p_ocpp_status) then 'unavailable'
+              when p_status is null or p_status = 'Available' then 'free'
+              else 'in_use' end
+$$;
+comment on function private.availability is 'What a driver finds at a connector: a word of public.availability. p_ocpp_status: of the station as a whole.';
+grant execute on function private.availability to anon, authenticated, service_role;
+
 create or replace function private.presences() returns table (station_id text, online boolean, last_seen_at timestamptz)
 language sql stable set search_path = '' rows 200
 security definer  -- the tables are private; whether a station is online is public

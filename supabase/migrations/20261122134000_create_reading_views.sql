@@ -200,12 +200,7 @@ select private.sum_totals();
 -- The map ----------------------------------------------------------------------------------------
 create view public.connector_overview with (security_invoker = on) as
 select c.id, c.station_id, s.location_id, c.number, c.type, coalesce(c.power, s.power_capacity) as power,
-       case when s.status <> 'active' then 'unavailable'
-            when p.online is not true then 'offline'
-            when 'Faulted' in (c.status, s.ocpp_status) then 'faulted'
-            when 'Unavailable' in (c.status, s.ocpp_status) then 'unavailable'
-            when c.status is null or c.status = 'Available' then 'free'
-            else 'in_use' end::public.availability as availability,
+       private.availability(s.status, p.online, s.ocpp_status, c.status)::public.availability as availability,
        c.status, c.error_code, c.info, c.vendor_error_code, c.status_at, x.session_id, s.status as station_operation
   from public.connectors as c
   join public.stations as s on s.id = c.station_id

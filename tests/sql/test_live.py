@@ -147,9 +147,10 @@ def test_stations_of_a_big_bridge_are_told_a_few_at_a_time(world: World) -> None
 
 def test_location_gets_a_roll_up(world: World) -> None:
     world.sql("insert into stations (id, location_id, status) values ('HIDDEN', %s, 'inactive')", LOCATION)
+    world.sql("insert into connectors (station_id, number) values ('HIDDEN', 1)")
     world.sql("insert into stations (id, location_id) values ('AWAY', %s)", LOCATION)
     world.sql("insert into connectors (station_id, number, status) values ('AWAY', 1, 'Available')")
-    world.sql("update connectors set type = 'Type2', power = 22 where station_id = %s", STATION)
+    world.sql("update connectors set type = 'Type2' where station_id = %s", STATION)
     status(world, 1, "Charging")
     status(world, 2, "Available")
     world.sql("delete from private.live_locations")  # the last roll-up is long ago
@@ -157,25 +158,34 @@ def test_location_gets_a_roll_up(world: World) -> None:
     message = world.topics(f"location:{LOCATION}")[-1]
     assert (message["event"], message["private"]) == ("location", True)
     roll_up = message["payload"]
-    assert {name: value for name, value in roll_up.items() if name not in ("id", "stations")} == {
+    connectors = roll_up.pop("connectors")
+    assert roll_up.pop("id")
+    assert roll_up == {
         "location_id": str(LOCATION),
         "stations_count": 2,
-        "stations_online": 1,
         "connectors_count": 3,
-        "connectors_available": 1,
-        "connectors_charging": 1,
+        "connectors_free": 1,
+        "connectors_in_use": 1,
+        "connectors_faulted": 0,
+        "connectors_unavailable": 0,
+        "connectors_offline": 1,
     }
-    away, here = roll_up["stations"]
-    assert away == {
-        "station_id": "AWAY",
-        "status": "active",
-        "online": False,
-        "connectors": [{"number": 1, "type": None, "power": None, "status": "Available"}],
-    }
-    assert here["connectors"] == [
-        {"number": 1, "type": "Type2", "power": 22, "status": "Charging"},
-        {"number": 2, "type": "Type2", "power": 22, "status": "Available"},
+    assert connectors == [
+        connector("AWAY", 1, "Available", "offline", type=None, power=None),
+        connector(STATION, 1, "Charging", "in_use", type="Type2", power=22),
+        connector(STATION, 2, "Available", "free", type="Type2", power=22),
     ]
+
+
+def test_roll_up_says_what_the_view_says(world: World) -> None:
+    status(world, 1, "Faulted")
+    world.sql("delete from private.live_locations")
+    world.heartbeat()
+    roll_up = world.topics(f"location:{LOCATION}")[-1]["payload"]
+    (view,) = world.sql("select * from location_overview where id = %s", LOCATION)
+    counts = [name for name in roll_up if name.endswith("_count") or name.startswith("connectors_")]
+    assert {name: view[name] for name in counts} == {name: roll_up[name] for name in counts}
+    assert (roll_up["connectors_faulted"], roll_up["connectors_free"]) == (1, 1)
 
 
 def test_roll_up_of_a_location_without_stations_counts_none(world: World) -> None:
@@ -185,7 +195,7 @@ def test_roll_up_of_a_location_without_stations_counts_none(world: World) -> Non
     world.sql("delete from private.live_locations")
     world.heartbeat()
     payload = world.topics(f"location:{OTHER_LOCATION}")[-1]["payload"]
-    assert (payload["stations_count"], payload["connectors_available"], payload["stations"]) == (0, 0, [])
+    assert (payload["stations_count"], payload["connectors_count"], payload["connectors"]) == (0, 0, [])
 
 
 def test_changes_at_a_location_within_the_interval_are_gathered(world: World) -> None:
@@ -371,5 +381,8 @@ def status(world: World, number: int, name: str, error: str = "NoError") -> None
 
 def states(message: Row) -> list[str | None]:
     """The connectors of STATION as a roll-up shows them."""
-    (station,) = [s for s in message["payload"]["stations"] if s["station_id"] == STATION]
-    return [connector["status"] for connector in station["connectors"]]
+    return [c["status"] for c in message["payload"]["connectors"] if c["station_id"] == STATION]
+
+
+def connector(station: str, number: int, status: str, availability: str, **more: object) -> Row:
+    return {"station_id": station, "number": number, "status": status, "availability": availability, **more}

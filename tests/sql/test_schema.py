@@ -49,6 +49,7 @@ PRIVATE_FUNCTIONS = {
     "own_client_id",
     "operated_stations",
     "may_join",
+    "availability",
     "presences",
     "station_prices",
     "location_prices",
@@ -63,6 +64,7 @@ PRIVATE_FUNCTIONS = {
 SIGNED_IN_FUNCTIONS = {"sees_all", "visible_connections", "station_places"}
 # Of those that an API role may call, the ones that need no more rights than the caller has.
 INVOKERS = {
+    "availability",
     "calculate_cost",
     "currency_digits",
     "fail",
