@@ -28,7 +28,8 @@ begin
     'session_id', p_session.id, 'status', p_session.status, 'station_id', p_session.station_id, 'connector_id', p_session.connector_id,
     'transaction_id', p_session.transaction_id, 'start_time', p_session.start_time, 'stop_time', p_session.stop_time, 'energy', p_session.energy,
     'amount', p_session.amount, 'currency', p_session.currency, 'power_w', p_session.power_w, 'soc_percent', p_session.soc_percent,
-    'limit_energy_kwh', p_session.limit_energy_kwh, 'limit_amount', p_session.limit_amount,
+    'limit_energy_kwh', p_session.limit_energy_kwh, 'limit_amount', p_session.limit_amount, 'held_amount', p_session.held_amount,
+    'unpaid_amount', p_session.unpaid_amount, 'limit_warned_at', p_session.limit_warned_at, 'limit_reached_at', p_session.limit_reached_at,
     'stop_reason', p_session.stop_reason, 'error', p_session.error, 'receipt', p_session.receipt);
 end $$;
 comment on function private.session_message is 'A session as its topic and that of its company carry it.';
@@ -38,7 +39,8 @@ language plpgsql volatile set search_path = '' set plan_cache_mode = force_gener
 security definer  -- whoever causes the change may not write to realtime.messages
 as $$
 declare
-  v_step boolean := tg_op = 'INSERT' or (old.status, old.settled_at) is distinct from (new.status, new.settled_at);
+  v_step boolean := tg_op = 'INSERT'
+    or (old.status, old.settled_at, old.limit_reached_at) is distinct from (new.status, new.settled_at, new.limit_reached_at);
   v_message jsonb;
 begin
   if not v_step then
@@ -56,11 +58,11 @@ begin
   end if;
   return new;
 end $$;
-comment on function private.publish_session is 'Trigger: sends a session to its topic, at once when its status changes, else at most once in private.settings.live_update_interval, '
-  'less often still when many charge. Its company hears of the changes of status only.';
+comment on function private.publish_session is 'Trigger: sends a session to its topic, at once when its status changes or its limit is reached, else at most once in private.settings.live_update_interval, '
+  'less often still when many charge. Its company hears of those steps only.';
 create or replace trigger publish_new_session after insert on public.charging_sessions for each row execute function private.publish_session();
 create or replace trigger publish_session before update on public.charging_sessions for each row
-  when (old.status is distinct from new.status or old.priced_at is distinct from new.priced_at)
+  when ((old.status, old.priced_at, old.limit_reached_at) is distinct from (new.status, new.priced_at, new.limit_reached_at))
   execute function private.publish_session();
 
 -- Commands -----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.sql.world import (
+    ACCOUNT,
     BRIDGE,
     BRIDGE_ID,
     COMPANY,
@@ -262,6 +263,20 @@ def test_company_hears_of_the_steps_of_its_sessions_and_of_no_meter_values(world
     assert steps[-1]["receipt"]["cost"] == 30
     assert len(world.topics(f"session:{session}")) == 4
     assert world.topics(f"client:{OTHER_COMPANY}") == presence_of(world, OTHER_COMPANY)
+
+
+def test_limit_that_is_reached_is_told_at_once(world: World) -> None:
+    world.sql("update clients set credit_limit = 1000 where id = %s", ACCOUNT)
+    session = world.rpc(DRIVER, "start_charge", station_id=STATION, connector_id=1, limit_energy_kwh=1)
+    transaction = world.begin(at=-60, tag=session["id_tag"])
+    world.meter(-30, 1100, transaction=transaction)
+    world.meter(-29, 2000, transaction=transaction)
+    for topic in (f"session:{session['id']}", f"client:{COMPANY}"):
+        last = [m["payload"] for m in world.topics(topic) if m["event"] == "session"][-1]
+        assert last["limit_reached_at"] is not None, topic
+        assert (last["limit_energy_kwh"], last["energy"], last["unpaid_amount"]) == (1, 1, 0)
+    (warning,) = [m["payload"] for m in world.topics(f"session:{session['id']}") if m["event"] == "limit_warning"]
+    assert (warning["session_id"], warning["limit"]) == (session["id"], "energy")
 
 
 def test_company_hears_of_connectors_and_of_the_life_of_commands(world: World) -> None:
