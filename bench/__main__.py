@@ -7,9 +7,9 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import commands, gateway, meter_values
+from bench import commands, gateway, meter_values, pricing
 
-ALL = {"commands": commands.main, "meter_values": meter_values.main, "gateway": gateway.main}
+ALL = {"commands": commands.main, "meter_values": meter_values.main, "gateway": gateway.main, "pricing": pricing.main}
 
 
 def _processor() -> str:

@@ -95,6 +95,12 @@ def fill(world: World) -> None:
         )
         world.sql("insert into maintenance (id, station_id, description) values (%s, %s, 'Spare')", spare, station)
         world.sql("insert into clients (id, name) values (%s, 'Spare')", spare)
+        world.sql(
+            "insert into client_tariffs (id, client_id, company_id, discount_percent) values (%s, %s, %s, 5)",
+            spare,
+            ACCOUNT if which == "own" else OTHER_ACCOUNT,
+            company["company"],
+        )
         world.sql("insert into station_inbox (id, station_id) values (%s, %s)", spare, f"KNOCKING-{which}")
         card = "04A1B2C3D4E5F6" if which == "own" else "OTHERS-CARD"
         transaction = world.begin(at=-50, tag=card, station=str(station))
