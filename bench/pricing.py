@@ -24,7 +24,9 @@ MINUTE = timedelta(minutes=1)
 def windows(world: World) -> None:
     """13 rules, 10 of them with a window of their own."""
     for n in range(8):
-        world.rule("per_kwh", 10 + n, f"window {n}", time_start=f"{3 * n:02}:00", time_end=f"{3 * n + 2:02}:30", priority=1)
+        world.rule(
+            "per_kwh", 10 + n, f"window {n}", time_start=f"{3 * n:02}:00", time_end=f"{3 * n + 2:02}:30", priority=1
+        )
     world.rule("per_kwh", 9, "usual")
     world.rule("per_minute", 1, "day", time_start="08:00", time_end="20:00")
     world.rule("parking_fee", 5, "parking", time_start="08:00", time_end="22:00")

@@ -226,8 +226,8 @@ begin
         then 'OCPI 2.2.1: {"excl_vat": 0.5, "incl_vat": 0.55}, the second optional.' else 'OCPI 2.3.0: {"before_taxes": 0.5, "after_taxes": 0.55}, the second optional.' end);
     end if;
   end loop;
-  if (v_limits -> 'max_price')::text::numeric < (v_limits -> 'min_price')::text::numeric
-     or (v_limits -> 'max_price_incl_vat')::text::numeric < (v_limits -> 'min_price_incl_vat')::text::numeric then
+  if (v_limits ->> 'max_price')::numeric < (v_limits ->> 'min_price')::numeric
+     or (v_limits ->> 'max_price_incl_vat')::numeric < (v_limits ->> 'min_price_incl_vat')::numeric then
     perform private.fail(400, 'OCOCP', 'tariff.max_price must not be less than min_price', 'Before as after VAT.');
   end if;
   v_rules := private.ocpi_rules(tariff -> 'elements');

@@ -96,9 +96,9 @@ def fill(world: World) -> None:
         world.sql("insert into maintenance (id, station_id, description) values (%s, %s, 'Spare')", spare, station)
         world.sql("insert into clients (id, name) values (%s, 'Spare')", spare)
         world.sql(
-            "insert into client_tariffs (id, client_id, company_id, discount_percent) values (%s, %s, %s, 5)",
+            "insert into client_tariffs (id, client_id, company_id, discount_percent, valid_until) values (%s, %s, %s, 5, '2020-01-01')",
             spare,
-            ACCOUNT if which == "own" else OTHER_ACCOUNT,
+            company["account"],
             company["company"],
         )
         world.sql("insert into station_inbox (id, station_id) values (%s, %s)", spare, f"KNOCKING-{which}")

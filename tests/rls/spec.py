@@ -120,6 +120,16 @@ TABLES: dict[str, Table] = {
         add="insert into tariff_rules (tariff_plan_id, name, tariff_type, price) values ('{plan}', 'New', 'per_minute', 1)",
         change="name",
     ),
+    "client_tariffs": Table(
+        select=read(driver="own account's", operator="company's", admin=ALL),
+        insert=OPERATORS_ADD,
+        update=OPERATORS_CHANGE,
+        delete=OPERATORS_CHANGE,
+        scopes={"own account's": "client_id = '{client}'", "company's": "company_id = '{company}'"},
+        add="insert into client_tariffs (client_id, company_id, discount_percent) values ('{account}', '{company}', 5)",
+        change="note",
+        note="With plans of the company or of the whole service.",
+    ),
     "users": Table(
         select=read(driver="own", operator="own + company's", admin=ALL, bridge="own", inactive="own"),
         update=cells(NONE, driver="own", operator="own", admin="all but superadmins", superadmin=ALL),
@@ -338,11 +348,35 @@ def call(**named: str) -> Cells:
 FOR_BRIDGES = call(driver="OCBRG", operator="OCBRG", admin="OCBRG", superadmin="OCBRG", bridge="yes", inactive="OCBRG")
 OPERATORS_CALL = call(driver="OCPRM", operator="company's, else OCPRM", admin="yes")
 TREASURERS_CALL = call(driver="OCPRM", operator="OCPRM", admin="yes")
+PLANNERS_CALL = call(driver="OCPLN", operator="company's, else OCPLN", admin="yes", bridge="OCPLN", inactive="OCPLN")
+PLAN = "(select tariff_plan_id from stations where id = 'ST-1')"
 ACCOUNT_ID = "(select id from clients where name = 'Aida')"
 SESSION = "(select id from charging_sessions where station_id = 'ST-1')"
 
 FUNCTIONS: dict[str, Function] = {
     "calculate_cost": Function(dict.fromkeys(ROLES, "yes"), {"station_id": "ST-1", "energy_kwh": 1}),
+    "next_rate_change": Function(dict.fromkeys(ROLES, "yes"), {"station_id": "ST-1"}),
+    "receipt": Function(
+        call(driver="own, else OCSES", operator="company's, else OCSES", admin="yes", bridge="OCSES", inactive="OCSES"),
+        {"session_id": SESSION},
+    ),
+    "import_ocpi_tariff": Function(
+        call(driver="OCPRM", operator="yes", admin="yes"),
+        {
+            "tariff": '{"country_code": "KG", "party_id": "EVP", "id": "1", "currency": "KGS",'
+            ' "elements": [{"price_components": [{"type": "ENERGY", "price": 1, "step_size": 1}]}]}'
+        },
+    ),
+    "export_ocpi_tariff": Function(PLANNERS_CALL, {"plan_id": PLAN, "connector_type": "CCS2", "power_kw": 60}),
+    "cost_of_periods": Function(
+        PLANNERS_CALL,
+        {
+            "plan_id": PLAN,
+            "periods": '[{"start_date_time": "2026-01-01T00:00:00Z", "dimensions": []}]',
+            "time_zone": "Asia/Bishkek",
+        },
+    ),
+    "simulate_tariff": Function(PLANNERS_CALL, {"plan_id": PLAN, "from": "2026-01-01", "to": "2026-02-01"}),
     "nearby_locations": Function(dict.fromkeys(ROLES, "yes"), {"latitude": 42.8, "longitude": 74.6}),
     "start_charge": Function(
         call(driver="yes", operator="yes", admin="yes"), {"station_id": "ST-1", "connector_id": 2}

@@ -17,7 +17,7 @@ from tests.support import acting_as
 
 def outcome(world: World, who: str | UUID, name: str, **args: Any) -> str:
     """ok, refused (not executable), or the code of the refusal."""
-    named = ", ".join(f"{key} => %({key})s" for key in args)
+    named = ", ".join(f'"{key}" => %({key})s' for key in args)
     try:
         with acting_as(world.db, who):
             world.db.execute(f"select public.{name}({named})", args)  # type: ignore[arg-type]

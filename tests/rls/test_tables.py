@@ -123,7 +123,7 @@ STATION_COLUMNS = (
     " tariff_plan_id price_per_kwh session_fee currency admin_id registration_status strict allow_no_subprotocol ping_interval_s"
     " ping_timeout_s clock_time_zone hold_implausible"
 )
-ALL_COLUMNS = {"locations", "tariff_plans", "tariff_rules", "id_tags", "maintenance"}
+ALL_COLUMNS = {"client_tariffs", "locations", "tariff_plans", "tariff_rules", "id_tags", "maintenance"}
 CLIENT_COLUMNS = (
     "kind name email phone address contract_number contract_start_date contract_end_date currency credit_limit status"
 )
