@@ -7,9 +7,15 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import commands, gateway, meter_values, pricing
+from bench import commands, gateway, meter_values, pricing, reading
 
-ALL = {"commands": commands.main, "meter_values": meter_values.main, "gateway": gateway.main, "pricing": pricing.main}
+ALL = {
+    "commands": commands.main,
+    "meter_values": meter_values.main,
+    "gateway": gateway.main,
+    "pricing": pricing.main,
+    "reading": reading.main,
+}
 
 
 def _processor() -> str:

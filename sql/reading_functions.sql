@@ -2,21 +2,30 @@
 
 create or replace function private.availability(p_station_status public.station_operation, p_online boolean, p_ocpp_status public.connector_status,
   p_status public.connector_status) returns text
-language sql immutable set search_path = ''
+language plpgsql immutable set search_path = ''  -- called for each connector of a map: an SQL function takes ten times as long
 as $$
-  select case when p_station_status <> 'active' then 'unavailable'
+begin
+  return case when p_station_status <> 'active' then 'unavailable'
               when p_online is not true then 'offline'
               when 'Faulted' in (p_status, p_ocpp_status) then 'faulted'
               when 'Unavailable' in (p_status, p_ocpp_status) then 'unavailable'
               when p_status is null or p_status = 'Available' then 'free'
-              else 'in_use' end
-$$;
+              else 'in_use' end;
+end $$;
 comment on function private.availability is 'What a driver finds at a connector: a word of public.availability. p_ocpp_status: of the station as a whole.';
 grant execute on function private.availability to anon, authenticated, service_role;
 
-create or replace function private.presences() returns table (station_id text, online boolean, last_seen_at timestamptz)
+create or replace function private.online_stations() returns setof text
 language sql stable set search_path = '' rows 200
 security definer  -- the tables are private; whether a station is online is public
+as $$
+  select c.station_id from private.open_connections as c
+$$;
+comment on function private.online_stations is 'The stations that are online. For views: station_id in (…) is a look-up in a hash table, whatever else is asked.';
+
+create or replace function private.presences() returns table (station_id text, online boolean, last_seen_at timestamptz)
+language sql stable set search_path = '' rows 200
+security definer  -- as online_stations
 as $$
   select c.station_id, c.disconnected_at is null and coalesce(b.lease_expires_at > now(), false), c.last_message_at
     from private.station_connections as c
@@ -34,43 +43,31 @@ as $$
 $$;
 comment on function private.station_places is 'Location and company of each station, for rows that name a station and have policies of their own.';
 
-create or replace function private.station_prices(p_location_ids uuid[] default null)
-  returns table (station_id text, location_id uuid, price_from numeric, currency text)
-language sql stable set search_path = '' rows 200
+create or replace function private.connector_prices(p_location_ids uuid[] default null)
+  returns table (station_id text, number integer, location_id uuid, quote jsonb)
+language sql stable set search_path = '' rows 500
 security definer  -- as tariff_snapshot: prices are the same whatever the policies hide
 as $$
   -- Connectors that agree in all that a tariff asks of them are priced once.
   with connector as (
-    select s.id as station_id, s.location_id, c.number,
-           dense_rank() over (order by s.tariff_plan_id, l.client_id, l.time_zone, s.price_per_kwh, s.session_fee, s.currency,
-             lower(coalesce(c.type, case when cardinality(s.connector_types) = 1 then s.connector_types[1] end)),
-             coalesce(c.power, s.power_capacity)) as alike
+    select s.id as station_id, k.number, s.location_id,
+           row(s.tariff_plan_id, l.client_id, l.time_zone, s.price_per_kwh, s.session_fee, s.currency,
+             lower(coalesce(k.type, case when cardinality(s.connector_types) = 1 then s.connector_types[1] end)),
+             coalesce(k.power, s.power_capacity))::text collate "C" as alike
       from public.stations as s
       left join public.locations as l on l.id = s.location_id
-      left join public.connectors as c on c.station_id = s.id
+      left join public.connectors as k on k.station_id = s.id
      where s.status <> 'inactive' and (p_location_ids is null or s.location_id = any (p_location_ids))
   ), priced as materialized (
     select one.alike, public.calculate_cost(one.station_id, 0, connector_id => one.number) as quote
       from (select distinct on (alike) alike, station_id, number from connector order by alike) as one
   )
-  select c.station_id, c.location_id, min((p.quote ->> 'price_per_kwh')::numeric), min(p.quote ->> 'currency')
+  select c.station_id, c.number, c.location_id, p.quote
     from connector as c
     join priced as p using (alike)
-   group by c.station_id, c.location_id
 $$;
-comment on function private.station_prices is 'The lowest price per kWh now of each station''s connectors, as calculate_cost() quotes it to the caller; null where no energy price holds. '
-  'p_location_ids: only there; null: everywhere. A station has one currency.';
-
-create or replace function private.location_prices(p_location_ids uuid[] default null) returns table (location_id uuid, price_from numeric, currency text)
-language sql stable set search_path = '' rows 100
-as $$
-  select p.location_id, min(p.price_from), min(p.currency)
-    from private.station_prices(p_location_ids) as p
-   where p.location_id is not null
-   group by p.location_id
-  having count(distinct p.currency) = 1
-$$;
-comment on function private.location_prices is 'The lowest price per kWh now at each location; no row where its stations have different currencies.';
+comment on function private.connector_prices is 'What calculate_cost() quotes the caller now for each connector on the map; a station without connectors has one row, its number null. '
+  'p_location_ids: only there; null: everywhere.';
 
 create or replace function public.nearby_locations(latitude double precision, longitude double precision, radius_km double precision default 10)
   returns setof public.location_overview
@@ -94,7 +91,9 @@ begin
            o.connector_types, o.max_power, p.price_from, p.currency, round(n.distance_km::numeric, 3)
       from near as n
       join public.location_overview as o using (id)
-      left join private.location_prices(array(select n.id from near as n where n.distance_km <= radius_km)) as p on p.location_id = n.id
+      left join (select c.location_id, min((c.quote ->> 'price_per_kwh')::numeric) as price_from, min(c.quote ->> 'currency') as currency
+                   from private.connector_prices(array(select x.id from near as x where x.distance_km <= radius_km)) as c
+                  group by c.location_id having count(distinct c.quote ->> 'currency') = 1) as p on p.location_id = n.id
      where n.distance_km <= radius_km
      order by n.distance_km;
 end $$;
@@ -180,5 +179,5 @@ create or replace trigger keep_totals after update of settled_at, energy, amount
 create or replace trigger keep_totals_of_gone after delete on public.charging_sessions for each row
   when (old.settled_at is not null) execute function private.keep_totals();
 
-grant execute on function private.presences, private.station_prices, private.location_prices, public.nearby_locations to anon, authenticated, service_role;
+grant execute on function private.online_stations, private.presences, private.connector_prices, public.nearby_locations to anon, authenticated, service_role;
 grant execute on function private.station_places to authenticated, service_role;

@@ -57,9 +57,32 @@ create policy "Drivers read their own totals, operators their stations'" on publ
 grant select on public.station_totals, public.driver_totals to authenticated, service_role;
 
 -- Functions: sql/reading_functions.sql --------------------------------------------------------------
-create or replace function private.presences() returns table (station_id text, online boolean, last_seen_at timestamptz)
+create or replace function private.availability(p_station_status public.station_operation, p_online boolean, p_ocpp_status public.connector_status,
+  p_status public.connector_status) returns text
+language plpgsql immutable set search_path = ''  -- called for each connector of a map: an SQL function takes ten times as long
+as $$
+begin
+  return case when p_station_status <> 'active' then 'unavailable'
+              when p_online is not true then 'offline'
+              when 'Faulted' in (p_status, p_ocpp_status) then 'faulted'
+              when 'Unavailable' in (p_status, p_ocpp_status) then 'unavailable'
+              when p_status is null or p_status = 'Available' then 'free'
+              else 'in_use' end;
+end $$;
+comment on function private.availability is 'What a driver finds at a connector: a word of public.availability. p_ocpp_status: of the station as a whole.';
+grant execute on function private.availability to anon, authenticated, service_role;
+
+create or replace function private.online_stations() returns setof text
 language sql stable set search_path = '' rows 200
 security definer  -- the tables are private; whether a station is online is public
+as $$
+  select c.station_id from private.open_connections as c
+$$;
+comment on function private.online_stations is 'The stations that are online. For views: station_id in (…) is a look-up in a hash table, whatever else is asked.';
+
+create or replace function private.presences() returns table (station_id text, online boolean, last_seen_at timestamptz)
+language sql stable set search_path = '' rows 200
+security definer  -- as online_stations
 as $$
   select c.station_id, c.disconnected_at is null and coalesce(b.lease_expires_at > now(), false), c.last_message_at
     from private.station_connections as c
@@ -77,43 +100,31 @@ as $$
 $$;
 comment on function private.station_places is 'Location and company of each station, for rows that name a station and have policies of their own.';
 
-create or replace function private.station_prices(p_location_ids uuid[] default null)
-  returns table (station_id text, location_id uuid, price_from numeric, currency text)
-language sql stable set search_path = '' rows 200
+create or replace function private.connector_prices(p_location_ids uuid[] default null)
+  returns table (station_id text, number integer, location_id uuid, quote jsonb)
+language sql stable set search_path = '' rows 500
 security definer  -- as tariff_snapshot: prices are the same whatever the policies hide
 as $$
   -- Connectors that agree in all that a tariff asks of them are priced once.
   with connector as (
-    select s.id as station_id, s.location_id, c.number,
-           dense_rank() over (order by s.tariff_plan_id, l.client_id, l.time_zone, s.price_per_kwh, s.session_fee, s.currency,
-             lower(coalesce(c.type, case when cardinality(s.connector_types) = 1 then s.connector_types[1] end)),
-             coalesce(c.power, s.power_capacity)) as alike
+    select s.id as station_id, k.number, s.location_id,
+           row(s.tariff_plan_id, l.client_id, l.time_zone, s.price_per_kwh, s.session_fee, s.currency,
+             lower(coalesce(k.type, case when cardinality(s.connector_types) = 1 then s.connector_types[1] end)),
+             coalesce(k.power, s.power_capacity))::text collate "C" as alike
       from public.stations as s
       left join public.locations as l on l.id = s.location_id
-      left join public.connectors as c on c.station_id = s.id
+      left join public.connectors as k on k.station_id = s.id
      where s.status <> 'inactive' and (p_location_ids is null or s.location_id = any (p_location_ids))
   ), priced as materialized (
     select one.alike, public.calculate_cost(one.station_id, 0, connector_id => one.number) as quote
       from (select distinct on (alike) alike, station_id, number from connector order by alike) as one
   )
-  select c.station_id, c.location_id, min((p.quote ->> 'price_per_kwh')::numeric), min(p.quote ->> 'currency')
+  select c.station_id, c.number, c.location_id, p.quote
     from connector as c
     join priced as p using (alike)
-   group by c.station_id, c.location_id
 $$;
-comment on function private.station_prices is 'The lowest price per kWh now of each station''s connectors, as calculate_cost() quotes it to the caller; null where no energy price holds. '
-  'p_location_ids: only there; null: everywhere. A station has one currency.';
-
-create or replace function private.location_prices(p_location_ids uuid[] default null) returns table (location_id uuid, price_from numeric, currency text)
-language sql stable set search_path = '' rows 100
-as $$
-  select p.location_id, min(p.price_from), min(p.currency)
-    from private.station_prices(p_location_ids) as p
-   where p.location_id is not null
-   group by p.location_id
-  having count(distinct p.currency) = 1
-$$;
-comment on function private.location_prices is 'The lowest price per kWh now at each location; no row where its stations have different currencies.';
+comment on function private.connector_prices is 'What calculate_cost() quotes the caller now for each connector on the map; a station without connectors has one row, its number null. '
+  'p_location_ids: only there; null: everywhere.';
 
 -- Totals -----------------------------------------------------------------------------------------
 create or replace function private.count_session(p_session public.charging_sessions, p_sign integer) returns void
@@ -200,14 +211,24 @@ select private.sum_totals();
 -- The map ----------------------------------------------------------------------------------------
 create view public.connector_overview with (security_invoker = on) as
 select c.id, c.station_id, s.location_id, c.number, c.type, coalesce(c.power, s.power_capacity) as power,
-       private.availability(s.status, p.online, s.ocpp_status, c.status)::public.availability as availability,
+       private.availability(s.status, s.id in (select private.online_stations()), s.ocpp_status, c.status)::public.availability as availability,
        c.status, c.error_code, c.info, c.vendor_error_code, c.status_at, x.session_id, s.status as station_operation
   from public.connectors as c
   join public.stations as s on s.id = c.station_id
-  left join (select distinct on (station_id) * from private.presences()) as p on p.station_id = c.station_id
-  -- "distinct on" tells the planner that there is one row at most: who does not ask for the session does not pay for it
-  left join (select distinct on (station_id, connector_id) * from private.visible_sessions()) as x
-    on x.station_id = c.station_id and x.connector_id = c.number;
+  left join private.visible_sessions() as x on x.station_id = c.station_id and x.connector_id = c.number;
+
+create view public.connector_prices with (security_invoker = on) as
+select c.station_id, c.number, c.location_id, (c.quote ->> 'price_per_kwh')::numeric as price_per_kwh, (c.quote ->> 'session_fee')::numeric as session_fee,
+       c.quote ->> 'currency' as currency
+  from private.connector_prices() as c;
+
+-- "group by" tells the planner that there is one row at most: who does not ask for prices does not pay for them.
+create view public.location_prices with (security_invoker = on) as
+select location_id, min(price_per_kwh) as price_from, min(currency) as currency
+  from public.connector_prices
+ where location_id is not null
+ group by location_id
+having count(distinct currency) = 1;
 
 create view public.station_overview with (security_invoker = on) as
 select s.id, s.location_id, l.name as location_name, l.address, l.city, l.latitude, l.longitude, l.client_id,
@@ -217,12 +238,18 @@ select s.id, s.location_id, l.name as location_name, l.address, l.city, l.latitu
        q.price_from, coalesce(q.currency, s.currency) as currency, s.model, s.manufacturer, s.power_capacity, s.connector_types
   from public.stations as s
   left join public.locations as l on l.id = s.location_id
-  left join (select distinct on (station_id) * from private.presences()) as p on p.station_id = s.id
-  left join (select o.station_id, min(o.availability) as availability, count(*) as total, count(*) filter (where o.availability = 'free') as free,
+  left join private.presences() as p on p.station_id = s.id
+  left join lateral (
+             select min(o.availability) as availability, count(*) as total, count(*) filter (where o.availability = 'free') as free,
                     jsonb_agg(jsonb_build_object('number', o.number, 'type', o.type, 'power', o.power, 'availability', o.availability, 'status', o.status,
                       'error_code', o.error_code, 'status_at', o.status_at, 'session_id', o.session_id) order by o.number) as connectors
-               from public.connector_overview as o group by o.station_id) as c on c.station_id = s.id
-  left join (select distinct on (station_id) * from private.station_prices()) as q on q.station_id = s.id;
+               from public.connector_overview as o where o.station_id = s.id) as c on true
+  -- Here station by station: of a page of stations only those on it are priced, and none where nobody asks.
+  left join lateral (select min((k.quote ->> 'price_per_kwh')::numeric) as price_from, min(k.quote ->> 'currency') as currency
+                       from (select public.calculate_cost(s.id, 0, connector_id => n.number) as quote
+                               from (select c.number from public.connectors as c where c.station_id = s.id
+                                     union all select null where not exists (select from public.connectors as c where c.station_id = s.id)) as n
+                              offset 0) as k) as q on true;
 
 create view public.location_overview with (security_invoker = on) as
 select l.id, l.name, l.address, l.city, l.country, l.latitude, l.longitude, l.time_zone, l.client_id,
@@ -231,7 +258,8 @@ select l.id, l.name, l.address, l.city, l.country, l.latitude, l.longitude, l.ti
        coalesce(c.offline, 0) as connectors_offline, coalesce(c.types, '{}') as connector_types, c.max_power, q.price_from, q.currency,
        null::numeric as distance_km
   from public.locations as l
-  left join (select s.location_id, min(o.availability) as availability, count(distinct s.id) as stations_count, count(o.id) as total,
+  left join lateral (
+             select min(o.availability) as availability, count(distinct s.id) as stations_count, count(o.id) as total,
                     count(*) filter (where o.availability = 'free') as free, count(*) filter (where o.availability = 'in_use') as in_use,
                     count(*) filter (where o.availability = 'faulted') as faulted, count(*) filter (where o.availability = 'unavailable') as unavailable,
                     count(*) filter (where o.availability = 'offline') as offline,
@@ -239,19 +267,19 @@ select l.id, l.name, l.address, l.city, l.country, l.latitude, l.longitude, l.ti
                     max(coalesce(o.power, s.power_capacity)) as max_power
                from public.stations as s
                left join public.connector_overview as o on o.station_id = s.id
-              where s.status <> 'inactive'
-              group by s.location_id) as c on c.location_id = l.id
-  left join (select distinct on (location_id) * from private.location_prices()) as q on q.location_id = l.id;
+              where s.location_id = l.id and s.status <> 'inactive') as c on true
+  left join public.location_prices as q on q.location_id = l.id;
 
 -- As in the first migration, the presence of all stations looked up at once.
 create or replace view public.station_status with (security_invoker = on) as
 select s.id as station_id, coalesce(p.online, false) as online, s.status, p.last_seen_at, s.registration_status,
        coalesce(c.connectors, '[]') as connectors
   from public.stations as s
-  left join (select distinct on (station_id) * from private.presences()) as p on p.station_id = s.id
-  left join (select o.station_id, jsonb_agg(jsonb_build_object('number', o.number, 'status', o.status, 'error_code', o.error_code,
+  left join private.presences() as p on p.station_id = s.id
+  left join lateral (
+             select jsonb_agg(jsonb_build_object('number', o.number, 'status', o.status, 'error_code', o.error_code,
                       'session_id', o.session_id) order by o.number) as connectors
-               from public.connector_overview as o group by o.station_id) as c on c.station_id = s.id;
+               from public.connector_overview as o where o.station_id = s.id) as c on true;
 drop function private.presence(text);
 
 -- Sessions and totals ----------------------------------------------------------------------------
@@ -262,7 +290,7 @@ select s.id, s.transaction_id, s.status, s.station_id, s.connector_id, p.locatio
        s.energy, s.amount, s.currency, s.power_w, s.soc_percent, s.limit_type, s.limit_energy_kwh, s.limit_amount, s.stop_reason, s.flags, s.error,
        s.settled_at, s.created_at, p.client_id as company_id
   from public.charging_sessions as s
-  left join (select distinct on (station_id) * from private.station_places()) as p on p.station_id = s.station_id
+  left join private.station_places() as p on p.station_id = s.station_id
   left join public.locations as l on l.id = p.location_id
   left join public.users as u on u.id = s.user_id
   left join public.clients as c on c.id = s.client_id;
@@ -353,7 +381,7 @@ select i.station_id, i.last_seen_at > now() - interval '10 minutes' as still_kno
        i.user_agent, i.protocols, i.id
   from public.station_inbox as i;
 
-grant select on public.connector_overview, public.station_overview, public.location_overview to anon, authenticated, service_role;
+grant select on public.connector_overview, public.connector_prices, public.location_prices, public.station_overview, public.location_overview to anon, authenticated, service_role;
 grant select on public.session_history, public.monthly_totals_by_driver, public.monthly_totals_by_station, public.monthly_totals_by_company,
   public.revenue_by_day, public.revenue_by_day_and_company, public.faults, public.waiting_stations to authenticated, service_role;
 
@@ -379,14 +407,16 @@ begin
            o.connector_types, o.max_power, p.price_from, p.currency, round(n.distance_km::numeric, 3)
       from near as n
       join public.location_overview as o using (id)
-      left join private.location_prices(array(select n.id from near as n where n.distance_km <= radius_km)) as p on p.location_id = n.id
+      left join (select c.location_id, min((c.quote ->> 'price_per_kwh')::numeric) as price_from, min(c.quote ->> 'currency') as currency
+                   from private.connector_prices(array(select x.id from near as x where x.distance_km <= radius_km)) as c
+                  group by c.location_id having count(distinct c.quote ->> 'currency') = 1) as p on p.location_id = n.id
      where n.distance_km <= radius_km
      order by n.distance_km;
 end $$;
 comment on function public.nearby_locations is 'Locations within radius_km (kilometres, 10 by default) of a point in degrees, nearest first, as location_overview has them, with distance_km. '
   'Filters, select and embedding work as on the view. 400 OCNUM.';
 
-grant execute on function private.presences, private.station_prices, private.location_prices, public.nearby_locations to anon, authenticated, service_role;
+grant execute on function private.online_stations, private.presences, private.connector_prices, public.nearby_locations to anon, authenticated, service_role;
 grant execute on function private.station_places to authenticated, service_role;
 
 -- Comments: everything that people see in the dashboard and in the API's description ------------------
@@ -404,6 +434,8 @@ comment on type public.message_direction is 'Who sent the message.';
 comment on table public.station_totals is 'Settled sessions by station, per day and per month; kept by the settlement itself. To read, take the views revenue_by_day and monthly_totals_by_…: a key may have several rows, which add up.';
 comment on table public.driver_totals is 'Settled sessions by driver, station and month; kept by the settlement itself. To read, take the view monthly_totals_by_driver: a key may have several rows, which add up.';
 comment on view public.connector_overview is 'Each connector as a driver finds it now. Public.';
+comment on view public.connector_prices is 'What each connector costs now, as calculate_cost() quotes it to the caller. Public.';
+comment on view public.location_prices is 'The lowest price per kWh now at each location, for the caller; none where its stations have different currencies. Public.';
 comment on view public.station_overview is 'Each station as it is now: place, connectors, price from. Public. connectors: [{number, type, power, availability, status, error_code, status_at, session_id}].';
 comment on view public.location_overview is 'Each location with what is free there now; stations that are inactive do not count. Public. By distance: nearby_locations().';
 comment on view public.station_status is 'Each station as it is now, in short. connectors: [{number, status, error_code, session_id}]; session_id only where the caller may see the session.';
@@ -543,6 +575,15 @@ begin
     ('connector_overview', 'availability', 'What a driver finds here now.'),
     ('connector_overview', 'session_id', 'The session under way, where the caller may see it.'),
     ('connector_overview', 'station_operation', 'stations.status: whether the station is in service.'),
+    ('connector_prices', 'station_id', 'The station; those that are inactive are left out.'),
+    ('connector_prices', 'number', 'connectors.number; null: a station without connectors.'),
+    ('connector_prices', 'location_id', 'Where the station stands.'),
+    ('connector_prices', 'price_per_kwh', 'Per kWh, in currency; null: no energy price holds now.'),
+    ('connector_prices', 'session_fee', 'Per session, in currency; null: none.'),
+    ('connector_prices', 'currency', 'ISO 4217.'),
+    ('location_prices', 'location_id', 'The location.'),
+    ('location_prices', 'price_from', 'Per kWh, in currency.'),
+    ('location_prices', 'currency', 'ISO 4217.'),
     ('station_overview', 'location_name', 'Name of the location.'),
     ('station_overview', 'online', 'Whether a bridge holds its connection now.'),
     ('station_overview', 'last_seen_at', 'When it was last heard; null: never connected.'),

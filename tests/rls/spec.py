@@ -293,6 +293,8 @@ VIEWS: dict[str, Table] = {
         note="As station_status.",
     ),
     "location_overview": view(read(everyone=ALL)),
+    "connector_prices": view(read(everyone=ALL), key="station_id, number", note="Stations on the map."),
+    "location_prices": view(read(everyone=ALL), key="location_id"),
     "session_history": view(
         read(driver="own", operator="company's", admin=ALL),
         STATIONS | {"own": "user_id = '{me}'"},
