@@ -67,7 +67,8 @@ def application(env: Mapping[str, str], node_modules: Path) -> web.Application:
 
 
 class WebPage:
-    """The server of the page, within `async with`. port: None takes 8080, or a free one where that is taken."""
+    """The server of the page, within `async with`. port: None takes 8080, or a free
+    one where that is taken; 0 a free one."""
 
     def __init__(self, env: Mapping[str, str], node_modules: Path, port: int | None = None) -> None:
         self._runner = web.AppRunner(application(env, node_modules), access_log=None, shutdown_timeout=1)
@@ -76,7 +77,7 @@ class WebPage:
     async def __aenter__(self) -> WebPage:
         await self._runner.setup()
         try:
-            await self._listen(self._port or PORT)
+            await self._listen(PORT if self._port is None else self._port)
         except OSError as exc:
             if self._port is not None:
                 await self._runner.cleanup()

@@ -75,13 +75,14 @@ def install(folder: Path, say: Callable[[str], None]) -> Tools:
             stamp.unlink(missing_ok=True)
             shutil.copy(MANIFEST, folder / "package.json")
             shutil.copy(LOCK_FILE, folder / "package-lock.json")
-            _npm_ci(folder, say)
+            npm_ci(folder, say)
             _link_libraries(find(folder).postgres)
             stamp.write_text(digest)
     return find(folder)
 
 
-def _npm_ci(folder: Path, say: Callable[[str], None]) -> None:
+def npm_ci(folder: Path, say: Callable[[str], None]) -> None:
+    """Install what folder's lock file names, with progress. Raises LocalSupabaseError with the end of npm's output."""
     node = _node()
     npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     if not npm.exists():
@@ -112,7 +113,7 @@ def _npm_ci(folder: Path, say: Callable[[str], None]) -> None:
         if process.returncode != 0:
             output.seek(0)
             raise LocalSupabaseError(
-                f"npm could not install the tools into {folder}. Is the npm registry reachable? npm said:\n"
+                f"npm could not install into {folder}. Is the npm registry reachable? npm said:\n"
                 f"{output.read()[-2000:]}"
             )
 

@@ -26,7 +26,7 @@ def test_a_second_start_installs_nothing(tools: Tools, monkeypatch: pytest.Monke
     def unexpected(_: Path, _say: object) -> None:
         raise AssertionError("npm was called")
 
-    monkeypatch.setattr(module, "_npm_ci", unexpected)
+    monkeypatch.setattr(module, "npm_ci", unexpected)
     assert install(tools.folder, print) == tools
 
 
@@ -35,7 +35,7 @@ def test_another_lock_file_installs_again(tools: Tools, tmp_path: Path, monkeypa
     folder.mkdir()
     (folder / module.STAMP).write_text("of another lock file")
     said: list[str] = []
-    monkeypatch.setattr(module, "_npm_ci", lambda to, _: (to / "node_modules").symlink_to(tools.node_modules))
+    monkeypatch.setattr(module, "npm_ci", lambda to, _: (to / "node_modules").symlink_to(tools.node_modules))
     install(folder, said.append)
     install(folder, said.append)
     assert len(said) == 1

@@ -2,18 +2,20 @@
 
 import { ask, supabase } from "../api.js";
 import { fill, h, pill } from "../dom.js";
-import { dateTime, duration, kwh, money } from "../format.js";
+import { dateTime, duration, kwh, money, month, plain } from "../format.js";
 import { me } from "../me.js";
 import { busy, problem } from "../say.js";
 
 const PAGE = 20;
+const MONTHS = 3;
 const STATES = { pending: ["busy", "Waiting"], started: ["ok", "Charging"], stopped: ["off", "Ended"], error: ["bad", "Failed"] };
 
 export async function show(root, { signal }) {
   const list = h("ul", { class: "sessions" });
   const trouble = h("div");
   const more = h("button", { type: "button", onclick: () => busy(more, next), hidden: true }, "Older ones");
-  fill(root, h("h1", null, "My charges"), list, trouble, more);
+  const months = h("div");
+  fill(root, h("h1", null, "My charges"), months, list, trouble, more);
   let from = 0;
 
   async function next() {
@@ -21,8 +23,8 @@ export async function show(root, { signal }) {
     try {
       const rows = await ask(
         supabase
-          .from("charging_sessions")
-          .select("id,status,station_id,start_time,stop_time,created_at,energy,amount,currency,station:stations(location:locations(name,city,time_zone))")
+          .from("session_history")
+          .select("id,status,station_id,location_name,time_zone,start_time,minutes,created_at,energy,amount,currency")
           .eq("user_id", me.id)
           .order("created_at", { ascending: false })
           .range(from, from + PAGE - 1),
@@ -38,23 +40,55 @@ export async function show(root, { signal }) {
     }
   }
   await next();
+  const totals = await ask(supabase.from("monthly_totals_by_driver").select("*").eq("user_id", me.id).order("month", { ascending: false }).limit(MONTHS));
+  if (!signal.aborted && totals.length > 0) fill(months, monthsOf(totals));
 }
 
 function item(session) {
-  const location = session.station?.location;
-  const seconds = session.start_time && (new Date(session.stop_time ?? Date.now()) - new Date(session.start_time)) / 1000;
   const [tone, words] = STATES[session.status];
+  const facts = [
+    dateTime(session.start_time ?? session.created_at, session.time_zone),
+    session.station_id,
+    session.minutes !== null && duration(session.minutes * 60),
+    session.energy > 0 && kwh(session.energy, 3),
+  ];
   return h(
     "li",
     null,
     h(
       "a",
       { class: "card", href: `#/session/${session.id}` },
-      h("div", { class: "row" }, h("h2", null, location?.name ?? session.station_id), session.status === "stopped" ? h("strong", null, money(session.amount, session.currency)) : pill(tone, words)),
       h(
-        "p",
-        { class: "where" },
-        [dateTime(session.start_time ?? session.created_at, location?.time_zone), session.station_id, seconds && duration(seconds), session.energy > 0 && kwh(session.energy, 3)].filter(Boolean).join(" · "),
+        "div",
+        { class: "row" },
+        h("h2", null, session.location_name ?? session.station_id),
+        session.status === "stopped" ? h("strong", null, money(session.amount, session.currency)) : pill(tone, words),
+      ),
+      h("p", { class: "where" }, facts.filter(Boolean).join(" · ")),
+    ),
+  );
+}
+
+function monthsOf(totals) {
+  return h(
+    "section",
+    { class: "card" },
+    h("h2", null, "By month"),
+    h(
+      "table",
+      null,
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, "Month"), ["Charges", "Energy", "Cost"].map((name) => h("th", { scope: "col", class: "number" }, name)))),
+      h(
+        "tbody",
+        null,
+        totals.map((total) =>
+          h(
+            "tr",
+            null,
+            h("th", { scope: "row" }, month(total.month)),
+            [plain(total.sessions), kwh(total.energy), money(total.amount, total.currency)].map((text) => h("td", { class: "number" }, text)),
+          ),
+        ),
       ),
     ),
   );

@@ -3,13 +3,22 @@
 import { ask, call, supabase } from "../api.js";
 import { ACTIONS, payloadOf, stepsOf, toneOf, wordsOf } from "../commands.js";
 import { field, fill, h, pill } from "../dom.js";
-import { ago, dateTime, duration, exactClock, kw, kwh, money } from "../format.js";
+import { ago, duration, exactClock, kw, kwh, money } from "../format.js";
 import { follow } from "../live.js";
 import { me } from "../me.js";
 import { busy, problem, say } from "../say.js";
 
 const REFRESH_MS = 10_000;
 const RECENT = 8;
+const MOST_FAULTS = 50;
+const FAULTS = {
+  station_offline: "Station",
+  station_faulted: "Station",
+  connector_faulted: "Connector",
+  command_failed: "Command",
+  session_flagged: "Session",
+  stop_unclaimed: "Message",
+};
 
 export async function show(root, { signal, query }) {
   if (!me.operates) {
@@ -67,12 +76,11 @@ export async function show(root, { signal, query }) {
 
   async function refresh() {
     try {
-      const [stations, connections, statuses, under, broken, commands] = await Promise.all([
+      const [stations, connections, under, broken, commands] = await Promise.all([
         ask(supabase.from("stations").select("id,status,location:locations(name,client_id)").order("id")),
         ask(supabase.from("connections").select("*").order("station_id")),
-        ask(supabase.from("station_status").select("station_id,online")),
-        ask(supabase.from("charging_sessions").select("*,user:users(full_name,email)").in("status", ["pending", "started"]).order("created_at", { ascending: false })),
-        ask(supabase.from("connectors").select("station_id,number,status,error_code,info,status_at").or("status.eq.Faulted,error_code.neq.NoError").order("station_id")),
+        ask(supabase.from("session_history").select("*").in("status", ["pending", "started"]).order("created_at", { ascending: false })),
+        ask(supabase.from("faults").select("*").order("since", { ascending: false }).limit(MOST_FAULTS)),
         ask(supabase.from("commands").select("*").order("created_at", { ascending: false }).limit(RECENT)),
       ]);
       if (signal.aborted) return;
@@ -89,9 +97,8 @@ export async function show(root, { signal, query }) {
         connections.length > 0 && h("p", { class: "hint" }, `${connections.length} online.`),
       );
       fill(sessions, table("Sessions under way", ["Charge", "Who", "Energy", "Power", "Cost", "Time"], under.map(sessionRow), "None."));
-      const online = new Set(statuses.filter((one) => one.online).map((one) => one.station_id));
-      fill(faults, table("Faults", ["Connector", "Fault", "Since"], broken.map((one) => faultRow(one, online.has(one.station_id))), "No connector reports one."));
-      fill(recent, table("Recent commands", ["Command", "Station", "State", "When"], commands.map(commandRow), "None yet."));
+      fill(faults, table("Faults", ["Station", "What", "Since"], broken.map(faultRow), "None."));
+      fill(recent, table("Recent commands", ["Command", "State", "Station", "When"], commands.map(commandRow), "None yet."));
     } catch (error) {
       if (!signal.aborted) fill(trouble, problem(error));
     }
@@ -99,8 +106,8 @@ export async function show(root, { signal, query }) {
 
   const commandRow = (one) => [
     h("button", { type: "button", class: "link", onclick: () => watch({ ...one }) }, one.action),
-    one.station_id,
     pill(toneOf(one.status), wordsOf(one.status)),
+    one.station_id,
     ago(one.created_at),
   ];
   const stationButton = (id) => h("button", { type: "button", class: "link", onclick: () => form.choose(id) }, id);
@@ -116,18 +123,18 @@ export async function show(root, { signal, query }) {
 function sessionRow(session) {
   return [
     h("a", { href: `#/session/${session.id}` }, `${session.station_id}${session.connector_id ? `, connector ${session.connector_id}` : ""}`),
-    session.user?.full_name ?? session.user?.email ?? "–",
+    session.driver_name ?? "–",
     kwh(session.energy, 3),
     session.power_w === null ? "–" : kw(session.power_w),
     money(session.amount, session.currency),
-    session.start_time ? duration((Date.now() - new Date(session.start_time)) / 1000) : "pending",
+    session.minutes === null ? "pending" : duration(session.minutes * 60),
   ];
 }
 
-const faultRow = (connector, online) => [
-  `${connector.station_id}, connector ${connector.number}`,
-  [connector.error_code === "NoError" ? connector.status : connector.error_code, !online && "(offline)", connector.info].filter(Boolean).join(" "),
-  dateTime(connector.status_at),
+const faultRow = (fault) => [
+  fault.connector_id === null ? fault.station_id : `${fault.station_id}, connector ${fault.connector_id}`,
+  [FAULTS[fault.kind], fault.what].filter(Boolean).join(": "),
+  ago(fault.since),
 ];
 
 function table(name, heads, rows, empty) {

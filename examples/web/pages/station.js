@@ -3,12 +3,10 @@
 import { call } from "../api.js";
 import { field, fill, h, pill } from "../dom.js";
 import { kwh, money, plain, price } from "../format.js";
-import { follow } from "../live.js";
 import { me } from "../me.js";
 import { busy, problem } from "../say.js";
-import { applyEvent, connectorName, connectorState, powerOf, quote, readStations, stationState } from "../stations.js";
+import { connectorName, connectorState, quote, readStations, stationName, stationState, watchStations } from "../stations.js";
 
-const REFRESH_MS = 15_000;
 const USUAL_KWH = 20; // of the example of a price
 
 const MODES = [
@@ -19,13 +17,14 @@ const MODES = [
 ];
 
 export async function show(root, { signal, params: [id] }) {
-  let [station] = await readStations(id);
+  let [station] = await readStations([id]);
   if (signal.aborted) return;
   if (!station) {
     fill(root, h("h1", null, id), h("p", { class: "card" }, "There is no such station on the map. ", h("a", { href: "#/" }, "All stations")));
     return;
   }
-  let chosen = (station.connectors.find((connector) => connectorState(station, connector)[0] === "ok") ?? station.connectors[0])?.number ?? null;
+  const best = (connectors) => connectors.find(({ availability }) => availability === "free") ?? connectors[0];
+  let chosen = best(station.connectors)?.number ?? null;
   const state = h("div");
   const connectors = h("fieldset", { class: "choices" });
   const prices = h("div", { "aria-busy": "true" });
@@ -34,8 +33,8 @@ export async function show(root, { signal, params: [id] }) {
   fill(
     root,
     h("p", { class: "back" }, h("a", { href: "#/" }, "← All stations")),
-    h("div", { class: "row" }, h("h1", null, station.location?.name ?? station.id), state),
-    h("p", { class: "where" }, [station.location?.address, station.location?.city, station.id, station.model].filter(Boolean).join(" · ")),
+    h("div", { class: "row" }, h("h1", null, stationName(station)), state),
+    h("p", { class: "where" }, [station.address, station.city, station.id, station.model].filter(Boolean).join(" · ")),
     h(
       "div",
       { class: "columns" },
@@ -57,7 +56,7 @@ export async function show(root, { signal, params: [id] }) {
       connectors,
       h("legend", { class: "sr-only" }, "Which connector"),
       station.connectors.map((connector) => {
-        const [connectorTone, connectorWords] = connectorState(station, connector);
+        const [connectorTone, connectorWords] = connectorState(connector);
         const input = h("input", {
           type: "radio",
           name: "connector",
@@ -73,7 +72,7 @@ export async function show(root, { signal, params: [id] }) {
           "label",
           { class: "choice" },
           input,
-          h("span", null, h("strong", null, `${connector.number}: ${connectorName(connector, station)}`)),
+          h("span", null, h("strong", null, `${connector.number}: ${connectorName(connector)}`)),
           pill(connectorTone, connectorWords),
           connector.error_code && connector.error_code !== "NoError" && h("span", { class: "hint" }, connector.error_code),
         );
@@ -89,11 +88,11 @@ export async function show(root, { signal, params: [id] }) {
     const number = (asked += 1);
     const energy = Number(example.value) || 0;
     const connector = station.connectors.find((one) => one.number === chosen);
-    const power = connector?.power ?? station.power_capacity;
+    const power = connector ? connector.power : station.power_capacity;
     const minutes = power ? Math.round((energy / power) * 60) : 0;
     let content;
     try {
-      content = breakdown(await quote(station.id, energy, { minutes, ...(chosen !== null && { connector_id: chosen }) }), energy, minutes, connector && powerOf(connector, station));
+      content = breakdown(await quote(station.id, energy, { minutes, ...(chosen !== null && { connector_id: chosen }) }), energy, minutes, power);
     } catch (error) {
       content = problem(error);
     }
@@ -107,22 +106,12 @@ export async function show(root, { signal, params: [id] }) {
   draw();
   drawPrices();
 
-  const refresh = async () => {
-    const [fresh] = await readStations(id);
-    if (signal.aborted || !fresh) return;
+  const changed = ([fresh]) => {
+    if (!fresh) return;
     station = fresh;
     draw();
   };
-  const on = (event) => (payload) => {
-    applyEvent(station, event, payload);
-    draw();
-  };
-  const end = me.id ? follow(`station:${station.id}`, { connector: on("connector"), presence: on("presence") }, refresh) : null;
-  const timer = setInterval(() => document.hidden || refresh().catch(() => {}), REFRESH_MS);
-  signal.addEventListener("abort", () => {
-    clearInterval(timer);
-    end?.();
-  });
+  watchStations([station.id], changed, signal);
 }
 
 function breakdown(cost, energy, minutes, power) {
@@ -142,7 +131,7 @@ function breakdown(cost, energy, minutes, power) {
       ),
       h("tfoot", null, h("tr", null, h("th", { scope: "row", colspan: 2 }, "Together"), h("td", { class: "number total" }, money(cost.cost, currency)))),
     ),
-    h("p", { class: "hint" }, `If you plug in now${minutes && power ? `: about ${plain(minutes)} minutes at ${power}` : ""}. The bill comes from the same calculation.`),
+    h("p", { class: "hint" }, `If you plug in now${minutes && power ? `: about ${plain(minutes)} minutes at ${power} kW` : ""}. The bill comes from the same calculation.`),
   ];
 }
 

@@ -1,23 +1,25 @@
 // All stations: on a map and as a list, with their states as they change.
 
-import { fill, field, h, pill } from "../dom.js";
-import { follow } from "../live.js";
+import { call } from "../api.js";
+import { field, fill, h, pill } from "../dom.js";
+import { plain } from "../format.js";
 import { StationMap } from "../map.js";
-import { me } from "../me.js";
-import { applyEvent, connectorName, connectorState, isDc, readStations, stationState, tellPrice } from "../stations.js";
+import { busy, problem } from "../say.js";
+import { connectorName, connectorState, priceText, readStations, stationName, stationState, watchStations } from "../stations.js";
 
-const MOST_TOPICS = 50; // a Realtime connection may join 100 channels
-const REFRESH_MS = 30_000; // for those who may not listen, and for stations beyond MOST_TOPICS
+const NEAR_KM = 20040; // half way round the Earth: all of them, by distance
+const LOCATE = { timeout: 10_000, maximumAge: 60_000 };
+const AC = /^type ?[12]/i;
 
 export async function show(root, { signal }) {
-  const wanted = { text: "", free: false, dc: false, location: null };
+  const wanted = { text: "", free: false, dc: false, location: null, near: null }; // near: location id -> km
   const search = h("input", { type: "search", name: "search", placeholder: "City, place or station", oninput: () => set({ text: search.value }) });
-  const toggle = (key, label) => {
-    const button = h("button", { type: "button", class: "chip", "aria-pressed": "false", onclick: () => set({ [key]: !wanted[key] }) }, label);
-    return [key, button];
-  };
-  const chips = [toggle("free", "Free now"), toggle("dc", "Fast (DC)")];
-  const place = h("button", { type: "button", class: "chip", "aria-pressed": "true", hidden: true, onclick: () => set({ location: null }) });
+  const chip = (text, act) => h("button", { type: "button", class: "chip", "aria-pressed": "false", onclick: act }, text);
+  const free = chip("Free now", () => set({ free: !wanted.free }));
+  const dc = chip("Fast (DC)", () => set({ dc: !wanted.dc }));
+  const near = chip("Near me", () => (wanted.near ? set({ near: null }) : busy(near, locate)));
+  const place = chip("", () => set({ location: null }));
+  const trouble = h("div");
   const count = h("p", { class: "hint", role: "status" });
   const list = h("ul", { class: "stations" });
   const map = new StationMap((chosen) => {
@@ -29,93 +31,95 @@ export async function show(root, { signal }) {
     root,
     h("h1", null, "Charging stations"),
     map.element,
-    h("div", { class: "filters" }, field("Search", search), h("div", { class: "chips" }, chips.map(([, button]) => button), place)),
+    h("div", { class: "filters" }, field("Search", search), h("div", { class: "chips" }, free, dc, near, place)),
+    trouble,
     count,
     list,
   );
 
-  let stations = await readStations();
-  if (signal.aborted) return;
+  const stations = new Map();
   const cards = new Map();
+
+  async function locate() {
+    fill(trouble);
+    try {
+      const { coords } = await new Promise((resolve, reject) => navigator.geolocation.getCurrentPosition(resolve, reject, LOCATE));
+      const found = await call("nearby_locations", { latitude: coords.latitude, longitude: coords.longitude, radius_km: NEAR_KM }, { get: true });
+      set({ near: new Map(found.map(({ id, distance_km }) => [id, distance_km])) });
+    } catch (error) {
+      const refused = error instanceof GeolocationPositionError;
+      fill(trouble, problem(refused ? { message: "Your place is not known.", hint: "Allow this page to see it, in the browser's settings." } : error));
+    }
+  }
 
   function set(change) {
     Object.assign(wanted, change);
-    for (const [key, button] of chips) button.setAttribute("aria-pressed", String(wanted[key]));
-    const location = stations.find((station) => station.location?.id === wanted.location)?.location;
-    place.hidden = !location;
-    place.textContent = location ? `At ${location.name} ✕` : "";
-    place.setAttribute("aria-label", location ? `Only at ${location.name}; press to show all` : "");
+    const at = [...stations.values()].find((station) => station.location_id === wanted.location);
+    for (const [button, on] of [[free, wanted.free], [dc, wanted.dc], [near, wanted.near], [place, at]]) button.setAttribute("aria-pressed", String(Boolean(on)));
+    place.hidden = !at;
+    place.textContent = at ? `At ${stationName(at)} ✕` : "";
     draw();
   }
 
   function fits(station) {
-    const words = [station.id, station.location?.name, station.location?.city, station.location?.address].join(" ").toLowerCase();
+    const words = [station.id, station.location_name, station.city, station.address].join(" ").toLowerCase();
     return (
       words.includes(wanted.text.trim().toLowerCase()) &&
-      (!wanted.free || stationState(station)[0] === "ok") &&
-      (!wanted.dc || isDc(station)) &&
-      (!wanted.location || station.location?.id === wanted.location)
+      (!wanted.free || station.availability === "free") &&
+      (!wanted.dc || station.connector_types.some((type) => !AC.test(type))) &&
+      (!wanted.location || station.location_id === wanted.location)
     );
   }
 
+  function order(a, b) {
+    const distance = (station) => wanted.near?.get(station.location_id) ?? Infinity;
+    if (wanted.near && distance(a) !== distance(b)) return distance(a) - distance(b);
+    return (a.availability === "offline") - (b.availability === "offline") || a.id.localeCompare(b.id);
+  }
+
   function draw() {
-    const shown = stations.filter(fits).sort((a, b) => Number(b.online) - Number(a.online) || a.id.localeCompare(b.id));
-    count.textContent = `${shown.length} of ${stations.length} stations`;
-    for (const station of stations) {
-      if (!cards.has(station.id)) cards.set(station.id, card(station));
-      cards.get(station.id).draw(station);
-    }
-    const elements = shown.map((station) => cards.get(station.id).element);
-    if (elements.some((element, index) => list.children[index] !== element) || list.children.length !== elements.length) fill(list, elements);
-    map.update(places(stations));
+    const shown = [...stations.values()].filter(fits).sort(order);
+    count.textContent = `${shown.length} of ${stations.size} stations`;
+    const elements = shown.map((station) => {
+      if (!cards.has(station.id)) cards.set(station.id, card(station.id));
+      cards.get(station.id).draw(station, wanted.near?.get(station.location_id));
+      return cards.get(station.id).element;
+    });
+    if (list.children.length !== elements.length || elements.some((element, index) => list.children[index] !== element)) fill(list, elements);
+    map.update(places([...stations.values()]));
   }
 
-  async function refresh() {
-    const fresh = await readStations();
-    if (signal.aborted) return;
-    stations = fresh;
+  const changed = (some) => {
+    for (const station of some) stations.set(station.id, station);
     draw();
-  }
-
-  draw();
-  const ends = me.id
-    ? stations.slice(0, MOST_TOPICS).map(({ id }) => {
-        const on = (event) => (payload) => {
-          applyEvent(stations.find((station) => station.id === id), event, payload);
-          draw();
-        };
-        return follow(`station:${id}`, { connector: on("connector"), presence: on("presence") });
-      })
-    : [];
-  const timer = setInterval(() => document.hidden || refresh().catch(() => {}), REFRESH_MS);
-  signal.addEventListener("abort", () => {
-    clearInterval(timer);
-    for (const end of ends) end();
-  });
+  };
+  set({});
+  changed(await readStations());
+  if (!signal.aborted) watchStations([...stations.keys()], changed, signal);
 }
 
-function card({ id }) {
+function card(id) {
   const name = h("h2");
   const state = h("div");
   const where = h("p", { class: "where" });
   const connectors = h("ul", { class: "connectors" });
-  const cost = h("p", { class: "price" }, " ");
-  tellPrice(id, (text) => (cost.textContent = text ?? "Price on the station's page"));
-  const element = h("li", null, h("a", { class: "card station", href: `#/station/${encodeURIComponent(id)}` }, h("div", { class: "row" }, name, state), where, connectors, cost));
+  const price = h("p", { class: "price" });
+  const element = h("li", null, h("a", { class: "card station", href: `#/station/${encodeURIComponent(id)}` }, h("div", { class: "row" }, name, state), where, connectors, price));
   return {
     element,
-    draw(station) {
+    draw(station, km) {
       const [tone, words] = stationState(station);
-      name.textContent = station.location?.name ?? id;
+      name.textContent = stationName(station);
       fill(state, pill(tone, words));
-      where.textContent = [station.location?.city, id, station.model].filter(Boolean).join(" · ");
+      where.textContent = [km !== undefined && `${plain(km, 1)} km`, station.city, id, station.model].filter(Boolean).join(" · ");
       fill(
         connectors,
         station.connectors.map((connector) => {
-          const [connectorTone, connectorWords] = connectorState(station, connector);
-          return h("li", { dataset: { tone: connectorTone } }, h("span", { class: "dot", "aria-hidden": "true" }), `${connectorName(connector, station)}: ${connectorWords}`);
+          const [connectorTone, connectorWords] = connectorState(connector);
+          return h("li", { dataset: { tone: connectorTone } }, h("span", { class: "dot", "aria-hidden": "true" }), `${connectorName(connector)}: ${connectorWords}`);
         }),
       );
+      price.textContent = priceText(station);
     },
   };
 }
@@ -124,13 +128,17 @@ function card({ id }) {
 function places(stations) {
   const found = new Map();
   for (const station of stations) {
-    if (!station.location) continue;
+    if (!station.location_id) continue;
     const [tone, words] = stationState(station);
-    const before = found.get(station.location.id) ?? { ...station.location, stations: 0, tones: [], state: "" };
-    before.stations += 1;
-    before.tones.push(tone);
-    before.state += `${before.state ? ", " : ""}${station.id} ${words.toLowerCase()}`;
-    found.set(station.location.id, before);
+    const { location_name: name, city, latitude, longitude } = station;
+    const place = found.get(station.location_id) ?? { id: station.location_id, name, city, latitude, longitude, tones: [], states: [] };
+    place.tones.push(tone);
+    place.states.push(`${station.id} ${words.toLowerCase()}`);
+    found.set(station.location_id, place);
   }
-  return [...found.values()].map((place) => ({ ...place, tone: ["ok", "busy", "bad", "off"].find((tone) => place.tones.includes(tone)) }));
+  return [...found.values()].map((place) => ({
+    ...place,
+    tone: ["ok", "busy", "bad", "off"].find((tone) => place.tones.includes(tone)),
+    state: place.states.join(", "),
+  }));
 }
