@@ -25,7 +25,7 @@ from ocpp_bridge.simulator import Car, SimulatedStation
 from .charge import STATION, charge, receipt_lines
 from .processes import BridgeProcess, DemoError, RunNote, port
 from .stations import METER_INTERVAL_S, LivelyCar, neighbours
-from .users import ensure_users, sign_in
+from .users import ensure_funds, ensure_users, sign_in
 from .web import PORT as WEB_PORT
 from .web import WebPage
 
@@ -63,6 +63,7 @@ async def run() -> int:
             return 130
         env = await ensure_users(stack.env_path) | {"OCPP_URL": ocpp_url}
         env_file.update(stack.env_path, {"OCPP_URL": ocpp_url})
+        await ensure_funds(env)
         say("2. The bridge")
         bridge = BridgeProcess(env, ocpp_port, LOCAL / "log" / "bridge.log", BRIDGE_PID)
         await bridge.start()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 from supabase import AsyncClient, AsyncClientOptions, AuthApiError, acreate_client
@@ -18,6 +20,8 @@ USERS = {
     "DEMO_ADMIN": ("admin@evpower.example", "admin"),
     "BRIDGE": ("bridge@evpower.example", "bridge"),
 }
+
+ENOUGH = 2000  # KGS: the session that is shown, and some tries
 
 
 async def ensure_users(env_path: Path) -> dict[str, str]:
@@ -38,6 +42,18 @@ async def ensure_users(env_path: Path) -> dict[str, str]:
             env |= {f"{prefix}_EMAIL": email, f"{prefix}_PASSWORD": password}
     env_file.update(env_path, {key: env[key] for prefix in USERS for key in (f"{prefix}_EMAIL", f"{prefix}_PASSWORD")})
     return env
+
+
+async def ensure_funds(env: Mapping[str, str]) -> None:
+    """Tops up drivers who have spent nearly all, so that the demonstration can be run for ever."""
+    async with httpx.AsyncClient() as http:
+        options = AsyncClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
+        admin = await acreate_client(env["SUPABASE_URL"], env["SUPABASE_SERVICE_ROLE_KEY"], options)
+        drivers = await admin.table("users").select("client:clients(id,balance)").eq("role", "driver").execute()
+        for account in (driver["client"] for driver in cast(list[dict[str, Any]], drivers.data)):
+            if account is not None and account["balance"] < ENOUGH:
+                payment = {"client_id": account["id"], "amount": ENOUGH, "reference": f"demo {secrets.token_hex(8)}"}
+                await admin.rpc("top_up_account", payment).execute()
 
 
 async def sign_in(env: dict[str, str], prefix: str) -> AsyncClient:

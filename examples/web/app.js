@@ -13,6 +13,7 @@ const PAGES = [
   { path: /^\/station\/(.+)$/, load: () => import("./pages/station.js") },
   { path: /^\/session\/([0-9a-f-]+)$/, load: () => import("./pages/session.js"), signedIn: true },
   { path: /^\/history$/, load: () => import("./pages/history.js"), signedIn: true },
+  { path: /^\/account$/, load: () => import("./pages/account.js"), signedIn: true },
   { path: /^\/operator$/, load: () => import("./pages/operator.js"), signedIn: true },
   { path: /^\/sign-in$/, load: () => import("./pages/sign_in.js") },
 ];
@@ -67,10 +68,10 @@ function drawAccount() {
       h("span", { class: "name" }, me.name),
       me.account &&
         h(
-          "span",
-          { class: "balance" },
+          "a",
+          { class: "balance", href: "#/account" },
           `Balance ${money(me.account.balance, me.account.currency)}`,
-          me.account.held > 0 && h("span", { class: "held" }, ` (${money(me.account.held, me.account.currency)} on hold)`),
+          me.account.held > 0 && `, ${money(me.account.held, me.account.currency)} on hold`,
         ),
     ),
     h("button", { type: "button", class: "quiet", onclick: leave }, "Sign out"),
@@ -78,9 +79,9 @@ function drawAccount() {
 }
 
 async function leave() {
+  location.hash = "#/"; // first, so that no page asks to sign in again
   await signOut();
   say("Signed out.");
-  location.hash = "#/";
 }
 
 // --- the session under way, on every page -----------------------------------------------------------------------
@@ -129,7 +130,10 @@ watchMe(() => {
     if (started) show();
   }
 });
-window.addEventListener("session-begun", () => findSession().catch(() => {}));
+window.addEventListener("session-begun", () => {
+  findSession().catch(() => {});
+  refreshMe().catch(() => {}); // a hold is taken from the balance
+});
 window.addEventListener("hashchange", show);
 document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address is the page here

@@ -2,7 +2,7 @@
 
 import { ask, supabase } from "./api.js";
 
-const NOBODY = { id: null, name: null, role: null, account: null, operates: false };
+const NOBODY = { id: null, name: null, role: null, account: null, companyId: null, operates: false };
 const watchers = new Set();
 
 export let me = NOBODY;
@@ -26,6 +26,7 @@ export async function refreshMe() {
     name: row?.full_name || user.email,
     role: row?.role ?? null,
     account: row?.client?.kind === "account" ? row.client : null,
+    companyId: row?.client?.kind === "operator" ? row.client.id : null,
     operates: ["operator", "admin", "superadmin"].includes(row?.role),
   });
 }

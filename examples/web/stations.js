@@ -3,13 +3,12 @@
 import { ask, call, supabase } from "./api.js";
 import { price } from "./format.js";
 import { follow } from "./live.js";
-import { me } from "./me.js";
 
 const COLUMNS =
   "id,location_id,location_name,address,city,latitude,longitude,status,availability,connectors_free,connectors_count,connectors," +
   "price_from,currency,model,power_capacity,connector_types";
 const MOST_TOPICS = 50; // one Realtime connection may join 100
-const REFRESH_MS = 30_000; // for those who may not listen, and for stations beyond MOST_TOPICS
+const REFRESH_MS = 30_000; // for what is beyond MOST_TOPICS, and for what was missed
 const GATHER_MS = 150; // a station that comes back reports all its connectors at once
 
 /** Stations as view station_overview has them; all that are on the map, or those with the ids. Throws ApiError. */
@@ -20,24 +19,30 @@ export function readStations(ids) {
 
 /**
  * Calls back with stations that have changed, until the signal is aborted. An event says that something is different;
- * what it means for the availability says the view.
+ * what it means for the availability says the view. Many stations are watched by the topics of their locations.
  */
-export function watchStations(ids, changed, signal) {
+export function watchStations(stations, changed, signal) {
   const stale = new Set();
   const read = async (which) => {
-    const stations = await readStations(which);
-    if (!signal.aborted) changed(stations);
+    const fresh = await readStations(which);
+    if (!signal.aborted) changed(fresh);
   };
   const readStale = () => {
     const which = [...stale];
     stale.clear();
     read(which).catch(() => {}); // the next look is at hand
   };
-  const mark = (id) => () => {
+  const mark = (ids) => () => {
     if (stale.size === 0) setTimeout(readStale, GATHER_MS);
-    stale.add(id);
+    for (const id of ids) stale.add(id);
   };
-  const ends = me.id ? ids.slice(0, MOST_TOPICS).map((id) => follow(`station:${id}`, { connector: mark(id), presence: mark(id) })) : [];
+  const ids = stations.map(({ id }) => id);
+  const topics = new Map();
+  for (const { id, location_id: location } of stations) {
+    const topic = stations.length > 1 && location ? `location:${location}` : `station:${id}`;
+    topics.set(topic, [...(topics.get(topic) ?? []), id]);
+  }
+  const ends = [...topics].slice(0, MOST_TOPICS).map(([topic, of]) => follow(topic, { location: mark(of), connector: mark(of), presence: mark(of), station: mark(of) }));
   const timer = setInterval(() => document.hidden || read(ids).catch(() => {}), REFRESH_MS);
   signal.addEventListener("abort", () => {
     clearInterval(timer);

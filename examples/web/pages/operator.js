@@ -8,7 +8,8 @@ import { follow } from "../live.js";
 import { me } from "../me.js";
 import { busy, problem, say } from "../say.js";
 
-const REFRESH_MS = 10_000;
+const REFRESH_MS = 10_000; // running costs are not on the company's topic
+const GATHER_MS = 300;
 const RECENT = 8;
 const MOST_FAULTS = 50;
 const FAULTS = {
@@ -37,7 +38,7 @@ export async function show(root, { signal, query }) {
     const command = await call("send_command", args);
     say("The command is queued.");
     watch(command);
-    refresh();
+    await refresh();
   });
   fill(
     root,
@@ -113,9 +114,17 @@ export async function show(root, { signal, query }) {
   const stationButton = (id) => h("button", { type: "button", class: "link", onclick: () => form.choose(id) }, id);
 
   await refresh();
+  if (signal.aborted) return;
+  // What the company's topic says is a reason to look; admins have no company and look now and then.
+  let soon = null;
+  const look = () => (soon ??= setTimeout(() => ((soon = null), refresh()), GATHER_MS));
+  const events = { session: look, connector: look, presence: look, station: look, command: look };
+  const end = me.companyId ? follow(`client:${me.companyId}`, events, look) : null;
   const timer = setInterval(() => document.hidden || refresh(), REFRESH_MS);
   signal.addEventListener("abort", () => {
     clearInterval(timer);
+    clearTimeout(soon);
+    end?.();
     watching?.end();
   });
 }

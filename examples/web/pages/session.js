@@ -75,7 +75,7 @@ export async function show(root, { signal, params: [id] }) {
     if (before.status !== session.status) {
       say({ pending: "", started: "Charging has begun.", stopped: `Charging has ended: ${kwh(session.energy, 3)}, ${money(session.amount, session.currency)}.`, error: "The charge came to nothing." }[session.status]);
     }
-    if (!before.limit_reached_at && session.limit_reached_at) toast("The limit is reached: the station is told to stop.", "warn");
+    if (!before.limit_reached_at && session.limit_reached_at) say("Your limit is used up: the station has been told to stop.");
     draw();
   }
 
@@ -133,8 +133,8 @@ export async function show(root, { signal, params: [id] }) {
     showBill();
   };
   const onWarning = ({ share }) => {
-    toast(`${percent(share ?? WARN_AT)} of your limit is used.`, "warn");
-    change({ limit_warned_at: session.limit_warned_at ?? new Date().toISOString() });
+    toast(`${percent(share)} of what this charge may use is used.`, "warn");
+    read();
   };
 
   draw();
@@ -171,8 +171,15 @@ function limitsOf(session) {
   const bars = [];
   if (session.limit_energy_kwh) bars.push(bar("Limit of energy", session.energy, session.limit_energy_kwh, `${kwh(session.energy, 3)} of ${kwh(session.limit_energy_kwh)}`));
   if (session.limit_amount) bars.push(bar("Limit of cost", session.amount, session.limit_amount, `${money(session.amount, session.currency)} of ${money(session.limit_amount, session.currency)}`));
-  if (bars.length > 0 && session.limit_warned_at) {
-    bars.push(h("p", { class: "warning" }, session.limit_reached_at ? "The limit is reached. The station has been told to stop." : "80 % of your limit is used. The charge stops by itself when it is reached."));
+  if (session.limit_warned_at) {
+    const what = bars.length > 0 ? "limit" : "balance";
+    bars.push(
+      h(
+        "p",
+        { class: "warning" },
+        session.limit_reached_at ? `Your ${what} is used up: the station has been told to stop.` : `${percent(WARN_AT)} of your ${what} is used. The charge stops by itself at the end of it.`,
+      ),
+    );
   }
   return bars;
 }
@@ -187,8 +194,9 @@ class Points {
     this.merge();
   }
 
-  addReadings(values, { start_time: start, meter_start_wh: startWh, energy }) {
+  addReadings(values, { start_time: start, meter_start_wh, meter_base_wh, energy }) {
     if (!start) return;
+    const startWh = meter_base_wh ?? meter_start_wh;
     const from = new Date(start).getTime();
     this.readings = values
       .filter((value) => value.energy_wh !== null && startWh !== null)

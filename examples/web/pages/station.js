@@ -111,7 +111,7 @@ export async function show(root, { signal, params: [id] }) {
     station = fresh;
     draw();
   };
-  watchStations([station.id], changed, signal);
+  watchStations([station], changed, signal);
 }
 
 function breakdown(cost, energy, minutes, power) {

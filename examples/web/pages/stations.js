@@ -74,8 +74,10 @@ export async function show(root, { signal }) {
   function order(a, b) {
     const distance = (station) => wanted.near?.get(station.location_id) ?? Infinity;
     if (wanted.near && distance(a) !== distance(b)) return distance(a) - distance(b);
-    return (a.availability === "offline") - (b.availability === "offline") || a.id.localeCompare(b.id);
+    return isUp(b) - isUp(a) || a.id.localeCompare(b.id);
   }
+
+  const isUp = ({ availability }) => ["free", "in_use"].includes(availability);
 
   function draw() {
     const shown = [...stations.values()].filter(fits).sort(order);
@@ -95,7 +97,7 @@ export async function show(root, { signal }) {
   };
   set({});
   changed(await readStations());
-  if (!signal.aborted) watchStations([...stations.keys()], changed, signal);
+  if (!signal.aborted) watchStations([...stations.values()], changed, signal);
 }
 
 function card(id) {
