@@ -10,7 +10,7 @@ declare
 begin
   perform private.assert_bridge();
   if coalesce(bridge_heartbeat.bridge_id, '') = '' then
-    perform private.fail(400, 'OCARG', 'bridge_id must not be empty');
+    perform private.fail(400, 'OCARG', 'bridge_id must not be empty', 'Each bridge has a name of its own.');
   end if;
   insert into private.bridges as b (id, settings, lease_expires_at) values (bridge_heartbeat.bridge_id, coalesce(bridge_heartbeat.settings, '{}'), v_lease)
   on conflict (id) do update set settings = excluded.settings, lease_expires_at = excluded.lease_expires_at;

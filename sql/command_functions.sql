@@ -85,10 +85,11 @@ begin
     end if;
   end loop;
   if p_action = 'RemoteStartTransaction' and (char_length(p_payload ->> 'idTag') > 20 or (p_payload ? 'connectorId' and coalesce(private.to_integer(p_payload -> 'connectorId'), 0) < 1)) then
-    perform private.fail(400, 'OCPAY', 'RemoteStartTransaction: idTag has at most 20 characters and connectorId begins at 1');
+    perform private.fail(400, 'OCPAY', 'RemoteStartTransaction: idTag has at most 20 characters and connectorId begins at 1',
+      'start_charge chooses both for you.');
   end if;
   if p_action = 'UnlockConnector' and private.to_integer(p_payload -> 'connectorId') < 1 then
-    perform private.fail(400, 'OCPAY', 'UnlockConnector: connectorId begins at 1');
+    perform private.fail(400, 'OCPAY', 'UnlockConnector: connectorId begins at 1', 'station_status lists the connectors.');
   end if;
   if p_action = 'GetConfiguration' and p_payload ? 'key' and jsonb_typeof(p_payload -> 'key') <> 'array' then
     perform private.fail(400, 'OCPAY', 'GetConfiguration: "key" must be a list of texts', 'Leave it out to ask for all keys.');
@@ -152,7 +153,7 @@ begin
   end if;
   perform private.check_command(send_command.action, send_command.payload);
   if coalesce(expires_in not between interval '1 second' and interval '7 days', true) then
-    perform private.fail(400, 'OCARG', 'expires_in must be between 1 second and 7 days');
+    perform private.fail(400, 'OCARG', 'expires_in must be between 1 second and 7 days', 'For example 60 s, 15 min or 2 days.');
   end if;
   perform private.assert_registered(v_station, send_command.action);
   insert into public.commands (station_id, action, payload, expires_at)

@@ -38,13 +38,13 @@ declare
   v_station public.stations;
 begin
   if not (private.is_admin() or auth.role() = 'service_role') then
-    perform private.fail(403, 'OCPRM', 'only an admin may adopt stations');
+    perform private.fail(403, 'OCPRM', 'only an admin may adopt stations', 'Ask an admin, or add the station to table stations.');
   end if;
   if not exists (select from public.station_inbox as i where lower(i.station_id) = lower(adopt_station.station_id)) then
     perform private.fail(404, 'OCSTA', format('station "%s" is not waiting', adopt_station.station_id), 'GET /rest/v1/station_inbox lists those that are.');
   end if;
   if adopt_station.location_id is not null and not exists (select from public.locations as l where l.id = adopt_station.location_id) then
-    perform private.fail(404, 'OCLOC', 'no such location');
+    perform private.fail(404, 'OCLOC', 'no such location', 'GET /rest/v1/locations lists them.');
   end if;
   insert into public.stations (id, location_id)
   select i.station_id, adopt_station.location_id from public.station_inbox as i where lower(i.station_id) = lower(adopt_station.station_id)
@@ -66,7 +66,8 @@ begin
   perform private.assert_person();
   v_station := private.station_by_id(set_station_password.station_id);
   if not private.operates_station(v_station.id) then
-    perform private.fail(403, 'OCPRM', format('station "%s" is not yours', v_station.id));
+    perform private.fail(403, 'OCPRM', format('station "%s" is not yours', v_station.id),
+      'Operators set the passwords of the stations of their own company.');
   end if;
   if password is null then
     delete from private.station_keys as k where k.station_id = v_station.id;

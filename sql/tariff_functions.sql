@@ -956,7 +956,7 @@ begin
   end if;
   if new.price = 'NaN' or new.power_range_max = 'NaN' or greatest(new.min_duration_minutes, new.max_duration_minutes) > 1000000 then
     raise exception 'price, power range and duration of tariff rule "%" must be numbers, the duration at most 1000000 minutes', new.name
-      using errcode = 'OCTRF';
+      using errcode = 'OCTRF', hint = 'NaN is no price; leave a duration empty for no bound.';
   end if;
   return new;
 end $$;
@@ -1005,7 +1005,8 @@ declare
   v_currency text;
 begin
   if new.price_per_kwh = 'NaN' or new.session_fee = 'NaN' then
-    raise exception 'price_per_kwh and session_fee of station "%" must be numbers', new.id using errcode = 'OCTRF';
+    raise exception 'price_per_kwh and session_fee of station "%" must be numbers', new.id
+      using errcode = 'OCTRF', hint = 'Leave a price empty to take that of the tariff plan.';
   end if;
   if new.price_per_kwh is not null or new.session_fee is not null then
     perform from public.tariff_plans where id = new.tariff_plan_id for no key update;  -- as check_plan_currency

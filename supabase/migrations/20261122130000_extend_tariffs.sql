@@ -1150,7 +1150,8 @@ declare
 begin
   if not (coalesce(auth.role() = 'service_role', false) or private.is_admin()) then
     if private.operated_client_id() is null or v_client_id <> private.operated_client_id() then
-      perform private.fail(403, 'OCPRM', 'only operators, for their own company, and admins may import tariffs');
+      perform private.fail(403, 'OCPRM', 'only operators, for their own company, and admins may import tariffs',
+      'Ask an operator of the company.');
     end if;
     v_client_id := private.operated_client_id();
   elsif v_client_id is not null and not exists (select from public.clients as c where c.id = v_client_id and c.kind = 'operator') then

@@ -1355,7 +1355,7 @@ declare
 begin
   perform private.assert_bridge();
   if jsonb_typeof(events) is distinct from 'array' then
-    perform private.fail(400, 'OCARG', 'events must be a JSON array');
+    perform private.fail(400, 'OCARG', 'events must be a JSON array', 'docs/architecture.md describes the events.');
   end if;
   if jsonb_array_length(events) = 0 then
     return '[]';
@@ -1371,7 +1371,7 @@ begin
     return private.ingest_together(events);
   exception when others then
     if jsonb_array_length(events) > 60 then  -- more exception blocks than that slow every other backend
-      perform private.fail(400, 'OCARG', 'at most 60 events where one of them fails: ' || sqlerrm);
+      perform private.fail(400, 'OCARG', 'at most 60 events where one of them fails: ' || sqlerrm, 'Send them again in smaller requests.');
     end if;
   end;
   -- One of them is bad: each by itself, so that it touches no other.

@@ -60,15 +60,6 @@ begin
 end $$;
 comment on function private.guard_users is 'Trigger: the columns of users that give rights are for admins.';
 
-create or replace function private.operates_station(p_station_id text) returns boolean
-language sql stable set search_path = ''
-as $$
-  select coalesce(auth.role() = 'service_role', false) or private.is_admin() or exists (
-    select from public.stations as s join public.locations as l on l.id = s.location_id
-     where s.id = p_station_id and l.client_id = private.operated_client_id())
-$$;
-comment on function private.operates_station is 'Whether the caller runs the station.';
-
 create or replace function private.visible_sessions() returns table (station_id text, connector_id integer, session_id uuid)
 language sql stable set search_path = ''
 security definer  -- anon reads station_status too, and has no right on charging_sessions
@@ -81,39 +72,178 @@ as $$
 $$;
 comment on function private.visible_sessions is 'Sessions under way that the caller may see, the newest of each connector.';
 
-create or replace function private.boot_notification(p_station public.stations, p_event jsonb) returns jsonb
-language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+-- Every refusal has a hint.
+create or replace function private.check_command(p_action text, p_payload jsonb) returns void
+language plpgsql immutable set search_path = ''
 as $$
 declare
-  v_payload jsonb := p_event -> 'payload';
-  v_received_at timestamptz := (p_event ->> 'received_at')::timestamptz;
-  v_serial text := coalesce(v_payload ->> 'chargePointSerialNumber', v_payload ->> 'chargeBoxSerialNumber');
+  -- What OCPP 1.6 §6 requires, as key -> values it may have ("integer", "string", or a list of words).
+  v_required jsonb := '{
+    "RemoteStartTransaction": {"idTag": "string"},
+    "RemoteStopTransaction": {"transactionId": "integer"},
+    "Reset": {"type": ["Hard", "Soft"]},
+    "TriggerMessage": {"requestedMessage": ["BootNotification", "DiagnosticsStatusNotification", "FirmwareStatusNotification", "Heartbeat",
+                                            "MeterValues", "StatusNotification"]},
+    "UnlockConnector": {"connectorId": "integer"},
+    "ChangeAvailability": {"connectorId": "integer", "type": ["Inoperative", "Operative"]},
+    "ChangeConfiguration": {"key": "string", "value": "string"},
+    "GetConfiguration": {}, "ClearCache": {}, "DataTransfer": {"vendorId": "string"}
+  }';
+  v_key text;
+  v_kind jsonb;
 begin
-  update public.stations as s
-     set last_boot_at = v_received_at,
-         -- what an operator has entered stays; station_boots keeps what the station says of itself
-         manufacturer = coalesce(nullif(s.manufacturer, ''), v_payload ->> 'chargePointVendor'),
-         model = coalesce(nullif(s.model, ''), v_payload ->> 'chargePointModel'),
-         firmware_version = coalesce(v_payload ->> 'firmwareVersion', s.firmware_version),
-         serial_number = coalesce(s.serial_number, case when not exists (select from public.stations as o where o.serial_number = v_serial) then v_serial end)
-   where s.id = p_station.id;
-  insert into public.station_boots (station_id, payload, received_at) values (p_station.id, v_payload, v_received_at)
-  on conflict (station_id) do update set payload = excluded.payload, received_at = excluded.received_at;
-  if p_station.registration_status = 'Accepted' then
-    update private.station_connections set booted_at = v_received_at
-     where station_id = p_station.id and connection_id = (p_event ->> 'connection_id')::uuid;
+  if p_action is null or not v_required ? p_action then
+    perform private.fail(400, 'OCACT', format('"%s" is not a command', p_action),
+      'Commands: ' || (select string_agg(k, ', ' order by k) from jsonb_object_keys(v_required) as k) || '.');
   end if;
-  update public.commands set effect_at = v_received_at
-   where station_id = p_station.id and action = 'Reset' and effect_at is null and sent_at > v_received_at - interval '1 hour';
-  return jsonb_build_object(
-    'result', jsonb_build_object('status', p_station.registration_status, 'currentTime', private.ocpp_time(v_received_at),
-      'interval', case when p_station.registration_status = 'Accepted'
-                       then coalesce(private.to_integer(to_jsonb(private.bridge_setting(p_station.id, 'heartbeat_interval_s'))), 300) else 60 end),
-    'log', jsonb_build_object('level', 'INFO', 'message', format('BootNotification: vendor=%s, model=%s, firmware=%s, status=%s',
-      v_payload ->> 'chargePointVendor', v_payload ->> 'chargePointModel', v_payload ->> 'firmwareVersion', p_station.registration_status)),
-    'more', exists (select from public.commands where station_id = p_station.id and status = 'queued'));
+  if jsonb_typeof(p_payload) is distinct from 'object' then
+    perform private.fail(400, 'OCPAY', 'the payload must be a JSON object', 'Without parameters send {}.');
+  end if;
+  for v_key, v_kind in select * from jsonb_each(v_required -> p_action) loop
+    if not p_payload ? v_key then
+      perform private.fail(400, 'OCPAY', format('%s needs "%s"', p_action, v_key), 'OCPP 1.6 §6 lists the fields of each command.');
+    end if;
+    if (case when jsonb_typeof(v_kind) = 'array' then jsonb_typeof(p_payload -> v_key) <> 'string' or not v_kind ? (p_payload ->> v_key)
+            when v_kind = '"integer"' then jsonb_typeof(p_payload -> v_key) <> 'number' or private.to_integer(p_payload -> v_key) is null
+                                           or (v_key = 'connectorId' and private.to_integer(p_payload -> v_key) < 0)
+            else jsonb_typeof(p_payload -> v_key) <> 'string' or p_payload ->> v_key = '' and v_key <> 'value' end) then
+      perform private.fail(400, 'OCPAY', format('%s: "%s" cannot be %s', p_action, v_key, p_payload -> v_key),
+        case when jsonb_typeof(v_kind) = 'array' then 'One of: ' || (select string_agg(w, ', ') from jsonb_array_elements_text(v_kind) as w) || '.'
+             else format('It must be %s.', case v_kind #>> '{}' when 'integer' then 'a whole number, not negative for a connector' else 'a text that is not empty' end) end);
+    end if;
+  end loop;
+  if p_action = 'RemoteStartTransaction' and (char_length(p_payload ->> 'idTag') > 20 or (p_payload ? 'connectorId' and coalesce(private.to_integer(p_payload -> 'connectorId'), 0) < 1)) then
+    perform private.fail(400, 'OCPAY', 'RemoteStartTransaction: idTag has at most 20 characters and connectorId begins at 1',
+      'start_charge chooses both for you.');
+  end if;
+  if p_action = 'UnlockConnector' and private.to_integer(p_payload -> 'connectorId') < 1 then
+    perform private.fail(400, 'OCPAY', 'UnlockConnector: connectorId begins at 1', 'station_status lists the connectors.');
+  end if;
+  if p_action = 'GetConfiguration' and p_payload ? 'key' and jsonb_typeof(p_payload -> 'key') <> 'array' then
+    perform private.fail(400, 'OCPAY', 'GetConfiguration: "key" must be a list of texts', 'Leave it out to ask for all keys.');
+  end if;
 end $$;
-comment on function private.boot_notification is 'OCPP 1.6 §4.2. The interval is the heartbeat''s, in seconds; not yet accepted: the wait before the next BootNotification.';
+comment on function private.check_command is 'Refuses what no station could take: 400 OCACT for the action, 400 OCPAY for its payload.';
+
+create or replace function public.send_command(station_id text, action text, payload jsonb default '{}', expires_in interval default '60 s')
+returns public.commands
+language plpgsql volatile set search_path = ''
+security definer  -- nobody writes commands but through here; the rights are checked below
+as $$
+declare
+  v_station public.stations;
+  v_command public.commands;
+begin
+  perform private.assert_person();
+  v_station := private.station_by_id(send_command.station_id);
+  if not private.operates_station(v_station.id) then
+    perform private.fail(403, 'OCPRM', format('station "%s" is not yours to command', v_station.id),
+      'Operators command the stations of their own company; drivers use start_charge and stop_charge.');
+  end if;
+  perform private.check_command(send_command.action, send_command.payload);
+  if coalesce(expires_in not between interval '1 second' and interval '7 days', true) then
+    perform private.fail(400, 'OCARG', 'expires_in must be between 1 second and 7 days', 'For example 60 s, 15 min or 2 days.');
+  end if;
+  perform private.assert_registered(v_station, send_command.action);
+  insert into public.commands (station_id, action, payload, expires_at)
+  values (v_station.id, send_command.action, send_command.payload, now() + expires_in)
+  returning * into v_command;
+  return v_command;
+end $$;
+comment on function public.send_command is 'Sends an OCPP 1.6 command to a station; payload as on the wire. Returns the command, queued: watch its row or the '
+  'private Realtime topic command:{id}. Not sent after expires_in. 404 OCSTA, 403 OCPRM, 400 OCACT, OCPAY, OCARG, 409 OCPND.';
+
+create or replace function public.adopt_station(station_id text, location_id uuid default null) returns public.stations
+language plpgsql volatile set search_path = ''
+security definer  -- takes from the inbox, which only admins read
+as $$
+declare
+  v_station public.stations;
+begin
+  if not (private.is_admin() or auth.role() = 'service_role') then
+    perform private.fail(403, 'OCPRM', 'only an admin may adopt stations', 'Ask an admin, or add the station to table stations.');
+  end if;
+  if not exists (select from public.station_inbox as i where lower(i.station_id) = lower(adopt_station.station_id)) then
+    perform private.fail(404, 'OCSTA', format('station "%s" is not waiting', adopt_station.station_id), 'GET /rest/v1/station_inbox lists those that are.');
+  end if;
+  if adopt_station.location_id is not null and not exists (select from public.locations as l where l.id = adopt_station.location_id) then
+    perform private.fail(404, 'OCLOC', 'no such location', 'GET /rest/v1/locations lists them.');
+  end if;
+  insert into public.stations (id, location_id)
+  select i.station_id, adopt_station.location_id from public.station_inbox as i where lower(i.station_id) = lower(adopt_station.station_id)
+  on conflict do nothing
+  returning * into v_station;
+  delete from public.station_inbox as i where lower(i.station_id) = lower(adopt_station.station_id);
+  return private.station_by_id(adopt_station.station_id);
+end $$;
+comment on function public.adopt_station is 'For admins: makes a station that waits in station_inbox a registered one. 403 OCPRM, 404 OCSTA, OCLOC.';
+
+create or replace function public.set_station_password(station_id text, password text) returns void
+language plpgsql volatile set search_path = ''
+security definer  -- the keys are private
+as $$
+declare
+  v_station public.stations;
+  v_salt bytea := decode(replace(gen_random_uuid()::text, '-', ''), 'hex');
+begin
+  perform private.assert_person();
+  v_station := private.station_by_id(set_station_password.station_id);
+  if not private.operates_station(v_station.id) then
+    perform private.fail(403, 'OCPRM', format('station "%s" is not yours', v_station.id),
+      'Operators set the passwords of the stations of their own company.');
+  end if;
+  if password is null then
+    delete from private.station_keys as k where k.station_id = v_station.id;
+    return;
+  end if;
+  if octet_length(password) not between 16 and 40 then
+    perform private.fail(400, 'OCARG', 'the password must have 16 to 40 bytes', 'Make a random one; 40 hex digits stand for 20 bytes (OCPP-J 1.6 §6.2).');
+  end if;
+  insert into private.station_keys (station_id, salt, key_hash) values (v_station.id, v_salt, sha256(v_salt || convert_to(password, 'UTF8')))
+  on conflict on constraint station_keys_pkey do update set salt = excluded.salt, key_hash = excluded.key_hash, created_at = now();
+end $$;
+comment on function public.set_station_password is 'Sets the HTTP Basic password that a station must show from its next connection on (security profile 1); null: none. '
+  'Only a salted hash is kept. 403 OCPRM, 404 OCSTA, 400 OCARG.';
+
+create or replace function private.normalise_tariff_rule() returns trigger
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  -- The old service had no 24:00 and wrote 23:59:59 for the end of the day; taken literally each day would have a free second.
+  if new.time_end >= '23:59:59' then
+    new.time_end := '24:00';
+  end if;
+  if new.price = 'NaN' or new.power_range_max = 'NaN' or greatest(new.min_duration_minutes, new.max_duration_minutes) > 1000000 then
+    raise exception 'price, power range and duration of tariff rule "%" must be numbers, the duration at most 1000000 minutes', new.name
+      using errcode = 'OCTRF', hint = 'NaN is no price; leave a duration empty for no bound.';
+  end if;
+  return new;
+end $$;
+comment on function private.normalise_tariff_rule is 'Trigger: a rule that ends at 23:59:59, the end of the day in the old service, ends at 24:00. Refuses NaN.';
+
+create or replace function private.check_station_price() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- sees the rules of the plan, whoever changes the station
+as $$
+declare
+  v_currency text;
+begin
+  if new.price_per_kwh = 'NaN' or new.session_fee = 'NaN' then
+    raise exception 'price_per_kwh and session_fee of station "%" must be numbers', new.id
+      using errcode = 'OCTRF', hint = 'Leave a price empty to take that of the tariff plan.';
+  end if;
+  if new.price_per_kwh is not null or new.session_fee is not null then
+    perform from public.tariff_plans where id = new.tariff_plan_id for no key update;  -- as check_plan_currency
+    select currency into v_currency from public.tariff_rules
+     where tariff_plan_id = new.tariff_plan_id and is_active and currency <> new.currency limit 1;
+    if found then
+      raise exception 'station "%" has a price of its own in %, its tariff plan is in %', new.id, new.currency, v_currency
+        using errcode = 'OCTRF', hint = 'Own prices and the rules of the plan share one currency.';
+    end if;
+  end if;
+  return new;
+end $$;
+comment on function private.check_station_price is 'Trigger: a station''s own prices are in the currency of its plan.';
 
 grant execute on function private.active_user_id, private.own_client_id, private.operated_stations to anon, authenticated, service_role;
 

@@ -10,7 +10,7 @@ from tests.rls.spec import FUNCTIONS, ROLES, TABLES, TOPIC_NAMES, TOPICS, VERBS,
 PATH = Path(__file__).resolve().parents[2] / "docs" / "access.md"
 MARKER = "<!-- Below: written by `python -m tests.rls.matrix` from tests/rls/spec.py, which tests/rls tries. -->\n"
 LEGEND = (
-    "A cell names the rows: *all*, *own*, *company's* … – means none of them: the request succeeds and touches nothing. "
+    "A cell names the rows: *all*, *own*, *company's* … – means none: the request succeeds and touches nothing. "
     "✕ means an error: 403, or 401 without a token; a code: that refusal."
 )
 WORDS = {"none": "–", "refused": "✕", "select": "read", "insert": "add", "update": "change", "delete": "delete"}

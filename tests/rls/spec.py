@@ -353,7 +353,7 @@ TREASURERS_CALL = call(driver="OCPRM", operator="OCPRM", admin="yes")
 PLANNERS_CALL = call(driver="OCPLN", operator="company's, else OCPLN", admin="yes", bridge="OCPLN", inactive="OCPLN")
 PLAN = "(select tariff_plan_id from stations where id = 'ST-1')"
 ACCOUNT_ID = "(select id from clients where name = 'Aida')"
-SESSION = "(select id from charging_sessions where station_id = 'ST-1')"
+SESSION = "(select id from charging_sessions where station_id = 'ST-1' order by transaction_id limit 1)"
 
 FUNCTIONS: dict[str, Function] = {
     "calculate_cost": Function(dict.fromkeys(ROLES, "yes"), {"station_id": "ST-1", "energy_kwh": 1}),

@@ -40,6 +40,38 @@ def test_codes_have_the_documented_http_status() -> None:
     assert statuses == documented
 
 
+def arguments(text: str, start: int) -> list[str]:
+    """The arguments of the call whose opening bracket is at start, split at its own commas."""
+    found, depth, quoted, begin = [], 0, False, start + 1
+    for at in range(start, len(text)):
+        char = text[at]
+        if char == "'":
+            quoted = not quoted
+        elif not quoted:
+            depth += (char in "([") - (char in ")]")
+            if depth == 0 or (depth == 1 and char == ","):
+                found.append(text[begin:at].strip())
+                begin = at + 1
+            if depth == 0:
+                break
+    return found
+
+
+def test_every_refusal_says_what_to_do() -> None:
+    calls = [
+        arguments(text, match.end() - 1)
+        for path, text in SOURCES.items()
+        for match in re.finditer(r"perform private\.fail\(", text)
+        if path.parent == ROOT / "sql"
+    ]
+    assert len(calls) > 30
+    assert [call for call in calls if len(call) < 4 or call[3] in ("null", "''")] == []
+    raised = [
+        match for path in (ROOT / "sql").glob("*.sql") for match in re.findall(r"errcode = 'OC[^;]*", path.read_text())
+    ]
+    assert [text for text in raised if "hint = " not in text] == []
+
+
 def test_comment_of_each_function_of_the_api_names_the_codes_it_may_raise(world: World) -> None:
     query = "select proname, obj_description(oid, 'pg_proc') as comment from pg_proc"
     comments = world.sql(f"{query} where pronamespace = 'public'::regnamespace")
