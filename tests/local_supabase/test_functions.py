@@ -109,6 +109,17 @@ def test_a_function_gets_the_request_and_its_answer_comes_back(http: httpx.Clien
     assert (said["method"], said["path"], said["body"]) == ("PUT", "/open/stations/ST%201?x=1", "body")
 
 
+def test_a_path_reaches_a_function_whatever_is_in_it(http: httpx.Client) -> None:
+    for path in ("/open/a%0Ab", "/open/%F0%9F%94%8C", "/open/a%2Fb/", "/open//"):
+        assert http.get(path).json()["path"] == path
+
+
+def test_a_method_that_no_function_gets_is_405(http: httpx.Client) -> None:
+    answer = http.request("TRACE", "/open")
+    assert answer.status_code == 405
+    assert "GET" in answer.headers["Allow"]
+
+
 def test_a_function_has_the_environment_of_a_hosted_one(http: httpx.Client) -> None:
     said = http.get("/open").json()
     assert {"SUPABASE_URL", "SUPABASE_ANON_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_DB_URL"} <= set(said["env"])

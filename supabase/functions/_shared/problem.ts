@@ -95,10 +95,9 @@ export function translate(status: number, body: PostgrestError | undefined): Pro
   if (code === "42501") return forbidden("your role may not do this");
   if (code === "23505") return duplicate(message);
   if (code === "23503") return reference(message);
-  if (code === "23514" || code === "23502" || code.startsWith("22") || code.startsWith("PGRST1")) {
-    return invalid(readable(message));
-  }
-  return unavailable(); // a function that this database does not have yet, a lock that could not be had
+  // a function that this database does not have yet; a lock that could not be had, a statement that took too long
+  if (/^(PGRST[02]|40|53|55|57)/.test(code)) return unavailable();
+  return invalid(readable(message));
 }
 
 function duplicate(message: string): Problem {

@@ -95,6 +95,8 @@ const cases: [string, number, Record<string, string | null> | undefined, number,
     /answer/,
   ],
   ["takes a gateway's page for 503", 502, undefined, 503, "OCDWN", /answer/],
+  ["takes what a trigger says for 422", 400, { code: "P0001", message: "not like this" }, 422, "OCVAL", /like this/],
+  ["takes a lock that was not had for 503", 400, { code: "55P03", message: "lock timeout" }, 503, "OCDWN", /answer/],
   ["takes a function that is missing for 503", 404, { code: "PGRST202", message: "x" }, 503, "OCDWN", /answer/],
 ];
 for (const [name, status, body, expected, code, detail] of cases) {

@@ -15,7 +15,7 @@ h1 { margin-bottom: .25rem } h2 { margin-top: 3rem; border-bottom: 1px solid var
 code, pre { font: 14px/1.45 ui-monospace, monospace } pre { background: var(--soft); padding: .75rem; overflow-x: auto; border-radius: .4rem }
 .method { display: inline-block; min-width: 4.2rem; font-weight: 700 } .GET { color: #1a7f37 } .POST { color: #0969da } .PUT { color: #9a6700 } .DELETE { color: #cf222e }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 } th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line) }
-nav a { margin-right: 1rem } summary { cursor: pointer } .quiet { opacity: .75 }
+td:nth-child(1), td:nth-child(2) { min-width: 6.5rem } .index td { border: 0; padding-top: 0 } nav a { margin-right: 1rem } summary { cursor: pointer } .quiet { opacity: .75 }
 `;
 
 /** The document as one page without scripts. */
@@ -30,10 +30,11 @@ ${operations(api).filter(({ tag }) => tag === name).map((operation) => operation
 <h1>${escape(api.info.title)}</h1>
 <p>${words(api.info.description)}</p>
 <p>All paths begin with <code>${escape(api.servers[0].url)}</code>, ${
-    escape(api.servers[0].description.toLowerCase())
+    escape(api.servers[0].description.replace("Below", "below"))
   }.</p>
 <pre>${escape(CURL)}</pre>
 <nav>${names.join("\n")}<a href="#shapes">Shapes</a></nav>
+<table class="index">${operations(api).map(indexRow).join("\n")}</table>
 ${tags.join("\n")}
 <h2 id="shapes">Shapes</h2>
 ${Object.entries(api.components.schemas).map(([name, schema]) => shapeHtml(name, schema)).join("\n")}
@@ -63,6 +64,11 @@ function operations(api: Json): Operation[] {
     }))
   );
 }
+
+const indexRow = ({ method, path, spec }: Operation) =>
+  `<tr><td><span class="method ${method}">${method}</span> <a href="#${spec.operationId}"><code>${
+    escape(path)
+  }</code></a></td><td>${escape(spec.summary)}</td></tr>`;
 
 function operationHtml(api: Json, { method, path, spec }: Operation): string {
   const parameters = (spec.parameters ?? []).map((parameter: Json) =>
