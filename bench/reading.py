@@ -45,8 +45,8 @@ select md5('plan' || n)::uuid, r.name, r.tariff_type::tariff_type, r.price + n, 
 insert into locations (id, client_id, name, city, latitude, longitude)
 select md5('location' || n)::uuid, md5('company' || 1 + n %% %(companies)s)::uuid, 'Location ' || n, 'Bishkek', 42.87 + sin(n) * n / 100, 74.59 + cos(n) * n / 50
   from generate_series(1, %(locations)s) as n;
-insert into stations (id, location_id, model, power_capacity, connector_types)
-select 'ST-' || lpad(n::text, 4, '0'), md5('location' || 1 + n %% %(locations)s)::uuid, 'Model', case when n %% 3 = 0 then 120 else 22 end,
+insert into stations (created_at, id, location_id, model, power_capacity, connector_types)
+select now() - interval '2 years', 'ST-' || lpad(n::text, 4, '0'), md5('location' || 1 + n %% %(locations)s)::uuid, 'Model', case when n %% 3 = 0 then 120 else 22 end,
        case when n %% 3 = 0 then '{CCS2,GBT}'::text[] else '{Type2}' end
   from generate_series(1, %(stations)s) as n;
 insert into connectors (station_id, number, type, status, error_code, status_at)
@@ -129,7 +129,7 @@ for _role in ("operator", "admin"):
         Query(_role, "connections", lambda r, w: "connections"),
         Query(_role, "stations", lambda r, w: "station_overview?select=id,location_name,online,availability,connectors&limit=50"),
         Query(_role, "sessions under way", lambda r, w: f"{LIST}&status=eq.started&order=start_time.desc"),
-        Query(_role, "sessions, 50 newest", lambda r, w: f"{LIST}&order=created_at.desc&limit=50"),
+        Query(_role, "sessions, 50 newest", lambda r, w: f"{LIST}&order=transaction_id.desc&limit=50"),
         Query(_role, "sessions of a station", lambda r, w: f"{LIST}&station_id=eq.{r.choice(w['stations'])}&order=start_time.desc&limit=20"),
         Query(_role, "session by transaction", lambda r, w: f"{LIST}&transaction_id=eq.{r.choice(w['transactions'])}"),
         Query(_role, "sessions of a tag", lambda r, w: f"{LIST}&id_tag=eq.CARD{r.randint(1, DRIVERS)}&order=start_time.desc&limit=20"),

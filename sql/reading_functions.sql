@@ -69,6 +69,48 @@ $$;
 comment on function private.connector_prices is 'What calculate_cost() quotes the caller now for each connector on the map; a station without connectors has one row, its number null. '
   'p_location_ids: only there; null: everywhere.';
 
+create or replace function private.faults() returns table (kind public.fault_kind, since timestamptz, station_id text, connector_id integer,
+  location_id uuid, location_name text, what text, session_id uuid, command_id uuid)
+language sql stable set search_path = '' rows 50
+security definer  -- beneath policies the planner may not use the indexes of what failed; the rows are those of the caller's stations
+as $$
+  select f.kind, f.since, f.station_id, f.connector_id, s.location_id, l.name, f.what, f.session_id, f.command_id
+    from (
+      select 'station_offline'::public.fault_kind as kind, coalesce(p.last_seen_at, s.created_at) as since, s.id as station_id, null::integer as connector_id,
+             case when p.last_seen_at is null then 'never connected' else 'offline' end as what, null::uuid as session_id, null::uuid as command_id
+        from public.stations as s
+        left join private.presences() as p on p.station_id = s.id
+       where s.status = 'active' and p.online is not true
+      union all
+      select 'station_faulted', s.updated_at, s.id, null, coalesce(nullif(s.ocpp_error_code, 'NoError'), 'Faulted'), null, null
+        from public.stations as s
+       where s.status <> 'inactive' and (s.ocpp_status = 'Faulted' or s.ocpp_error_code <> 'NoError')
+      union all
+      select 'connector_faulted', c.status_at, c.station_id, c.number,
+             concat_ws(': ', coalesce(nullif(c.error_code, 'NoError'), 'Faulted'), nullif(concat_ws(' ', c.vendor_error_code, c.info), '')), null, null
+        from public.connectors as c
+        join public.stations as s on s.id = c.station_id
+       where s.status <> 'inactive' and (c.status = 'Faulted' or c.error_code <> 'NoError')
+      union all
+      select 'command_failed', coalesce(k.answered_at, k.created_at), k.station_id, null,
+             concat_ws(': ', k.action || ' ' || k.status, coalesce(k.error, k.result ->> 'status')), k.session_id, k.id
+        from public.commands as k
+       where k.status in ('rejected', 'failed', 'timed_out') and k.created_at > now() - interval '7 days'
+      union all
+      select 'session_flagged', coalesce(x.stop_time, x.start_time, x.created_at), x.station_id, x.connector_id, array_to_string(x.flags, ', '), x.id, null
+        from public.charging_sessions as x
+       where x.flags <> '{}' and x.created_at > now() - interval '30 days'
+      union all
+      select 'stop_unclaimed', o.received_at, o.station_id, null, concat('a stop that fits no session, transaction ', o.reported_transaction_id), null, null
+        from public.transaction_orphans as o
+       where o.resolved_at is null and o.received_at > now() - interval '30 days'
+    ) as f
+    join public.stations as s on s.id = f.station_id
+    left join public.locations as l on l.id = s.location_id
+   where (select private.sees_all()) or f.station_id in (select private.operated_stations())
+$$;
+comment on function private.faults is 'What wants a look at the stations that the caller runs: stations offline or faulted, connectors faulted, commands failed (7 days), sessions flagged and stops unclaimed (30 days).';
+
 create or replace function public.nearby_locations(latitude double precision, longitude double precision, radius_km double precision default 10)
   returns setof public.location_overview
 language plpgsql stable set search_path = ''
@@ -180,4 +222,4 @@ create or replace trigger keep_totals_of_gone after delete on public.charging_se
   when (old.settled_at is not null) execute function private.keep_totals();
 
 grant execute on function private.online_stations, private.presences, private.connector_prices, public.nearby_locations to anon, authenticated, service_role;
-grant execute on function private.station_places to authenticated, service_role;
+grant execute on function private.station_places, private.faults to authenticated, service_role;

@@ -71,7 +71,7 @@ PRIVATE_FUNCTIONS = {
     "tariff_cuts",
     "price_periods",
 }
-SIGNED_IN_FUNCTIONS = {"sees_all", "visible_connections", "station_places"}
+SIGNED_IN_FUNCTIONS = {"sees_all", "visible_connections", "station_places", "faults"}
 # Of those that an API role may call, the ones that need no more rights than the caller has.
 INVOKERS = {
     "availability",
