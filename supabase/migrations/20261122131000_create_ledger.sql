@@ -282,11 +282,9 @@ begin
   end if;
   perform private.release_holds(new.id);
   new.held_amount := 0;
-  if new.settled_at is null then
-    return new;  -- it never began
-  end if;
   select * into v_account from public.clients where id = new.client_id and kind = 'account' for no key update;
-  if not found or new.amount <= 0 then
+  if not found or new.settled_at is null or new.amount <= 0 then  -- it pays later, the session never began, or was for nothing
+    perform private.collect_unpaid(new.client_id);
     return new;
   end if;
   if v_account.currency <> new.currency then
@@ -303,6 +301,7 @@ begin
   if new.unpaid_amount > 0 then
     new.flags := array_append(array_remove(new.flags, 'unpaid'), 'unpaid');
   end if;
+  perform private.collect_unpaid(new.client_id);  -- of earlier sessions: the hold may have been more than the bill
   return new;
 end $$;
 comment on function private.charge_account is 'Trigger: when a session is settled, its hold is released and the account charged, never below -credit_limit; what is missing '
@@ -447,10 +446,11 @@ begin
   insert into public.ledger_entries (client_id, kind, amount, session_id, note, created_by)
   values (v_client_id, 'refund', refund_session.amount, refund_session.session_id, refund_session.reason, auth.uid())
   returning * into v_entry;
+  perform private.collect_unpaid(v_client_id);
   return v_entry;
 end $$;
 comment on function public.refund_session is 'For operators, at their stations, and admins: gives money of a session back to the account that paid, in total at most what was charged. '
-  'Each call books. 404 OCSES, OCCLI, 400 OCARG, 409 OCRFD, 403 OCPRM.';
+  'What the account owes is charged from it. Each call books. 404 OCSES, OCCLI, 400 OCARG, 409 OCRFD, 403 OCPRM.';
 
 create or replace function public.delete_session(session_id uuid) returns void
 language plpgsql volatile set search_path = ''

@@ -99,10 +99,10 @@ def drawing(world: World, energy_wh: int, seconds: int, **limits: object) -> int
 
 @pytest.mark.parametrize("limits", [{"limit_energy_kwh": 3}, {"limit_amount": 45}])
 def test_limit_between_two_values_is_seen_by_the_housekeeping(world: World, limits: Row) -> None:
-    transaction = drawing(world, 1000, 640, **limits)  # 2 kWh more in 654 s
+    transaction = drawing(world, 1000, 600, **limits)  # 2 kWh more in 654 s
     world.heartbeat()
     assert stops(world) == []
-    world.sql("update charging_sessions set meter_last_at = meter_last_at - interval '10 s'")
+    world.sql("update charging_sessions set meter_last_at = meter_last_at - interval '60 s'")
     world.heartbeat()
     assert len(stops(world)) == 1
     assert world.session(transaction)["limit_reached_at"] is not None
