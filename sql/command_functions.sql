@@ -113,6 +113,13 @@ comment on function private.hide_command_secret is 'Trigger: a secret in a comma
 create or replace trigger hide_secret before insert on public.commands for each row
   when (new.action = 'ChangeConfiguration') execute function private.hide_command_secret();
 
+create or replace function private.key_hash(p_salt bytea, p_key text) returns bytea
+language sql immutable set search_path = ''
+as $$
+  select sha256(p_salt || private.key_bytes(convert_to(p_key, 'UTF8')))
+$$;
+comment on function private.key_hash is 'What is kept of a station''s password.';
+
 create or replace function private.forget_command_secret() returns trigger
 language plpgsql volatile set search_path = ''
 security definer  -- as hide_command_secret
@@ -121,7 +128,7 @@ begin
   if new.status = 'timed_out' and lower(new.payload ->> 'key') = 'authorizationkey' then
     -- The answer may still come, and then it must be known what the station took: a hash will do for that.
     update private.command_secrets as x
-       set payload = jsonb_build_object('key_hash', encode(sha256(k.salt || convert_to(x.payload ->> 'value', 'UTF8')), 'hex'))
+       set payload = jsonb_build_object('key_hash', encode(private.key_hash(k.salt, x.payload ->> 'value'), 'hex'))
       from private.station_keys as k
      where x.command_id = new.id and k.station_id = new.station_id and x.payload ? 'value';
     if found then
@@ -452,7 +459,7 @@ create or replace function private.take_new_key(p_command public.commands) retur
 language sql volatile set search_path = ''
 as $$
   update private.station_keys as k
-     set key_hash = coalesce(decode(x.payload ->> 'key_hash', 'hex'), sha256(k.salt || convert_to(x.payload ->> 'value', 'UTF8'))), created_at = now()
+     set key_hash = coalesce(decode(x.payload ->> 'key_hash', 'hex'), private.key_hash(k.salt, x.payload ->> 'value')), created_at = now()
     from private.command_secrets as x
    where x.command_id = p_command.id and k.station_id = p_command.station_id
      and (x.payload ? 'value' or k.created_at <= p_command.created_at)  -- the hash is of the salt that was

@@ -1,17 +1,53 @@
 -- The one way in: what stations say, many messages in one call. docs/architecture.md has the shapes of events and replies.
 
 -- Connections --------------------------------------------------------------------------------------
+create or replace function private.key_bytes(p_key bytea) returns bytea
+language sql immutable set search_path = ''
+as $$
+  select case when encode(p_key, 'escape') ~ '^([0-9A-Fa-f]{2})+$' then decode(encode(p_key, 'escape'), 'hex') else p_key end
+$$;
+comment on function private.key_bytes is 'A Basic-auth password as it is hashed: the bytes that hex digits stand for, else as it is. Configured as 40 hex digits over OCPP, in '
+  'whatever case, it is sent as 20 bytes or as the digits (field notes 7).';
+
+create or replace function private.shows_key(p_salt bytea, p_hash bytea, p_key bytea) returns boolean
+language sql immutable set search_path = ''
+as $$
+  select sha256(p_salt || private.key_bytes(p_key)) = p_hash
+      -- hashed as it was configured, by an earlier release
+      or p_hash in (sha256(p_salt || p_key), sha256(p_salt || convert_to(encode(p_key, 'hex'), 'UTF8')), sha256(p_salt || convert_to(upper(encode(p_key, 'hex')), 'UTF8')))
+$$;
+comment on function private.shows_key is 'Whether a Basic-auth password is the one with this salted hash.';
+
 create or replace function private.key_matches(p_station_id text, p_user text, p_key bytea) returns boolean
 language sql stable set search_path = ''
 as $$
-  -- Configured as 40 hex digits over OCPP, sent as 20 bytes or as the digits: field notes 7.
-  select coalesce(lower(p_user) = lower(p_station_id) and exists (
-           select from unnest(array[p_key, convert_to(encode(p_key, 'hex'), 'UTF8'), convert_to(upper(encode(p_key, 'hex')), 'UTF8'),
-                                    case when encode(p_key, 'escape') ~ '^([0-9A-Fa-f]{2})+$' then decode(encode(p_key, 'escape'), 'hex') end]) as form
-            where sha256(k.salt || form) = k.key_hash), false)
+  select coalesce(lower(p_user) = lower(p_station_id) and private.shows_key(k.salt, k.key_hash, p_key), false)
     from private.station_keys as k where k.station_id = p_station_id
 $$;
 comment on function private.key_matches is 'Whether Basic-auth credentials are those of the station (OCPP-J 1.6 §6.2); null when it has no key.';
+
+create or replace function private.shows_new_key(p_station_id text, p_user text, p_key bytea) returns boolean
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_command public.commands;
+begin
+  select c.* into v_command
+    from private.station_keys as k
+    join public.commands as c on c.station_id = k.station_id
+    join private.command_secrets as x on x.command_id = c.id
+   where k.station_id = p_station_id and lower(p_user) = lower(p_station_id)
+     and c.action = 'ChangeConfiguration' and lower(c.payload ->> 'key') = 'authorizationkey' and c.attempts > 0 and k.created_at <= c.created_at
+     and private.shows_key(k.salt, coalesce(decode(x.payload ->> 'key_hash', 'hex'), private.key_hash(k.salt, x.payload ->> 'value')), p_key)
+   order by c.created_at desc limit 1;
+  if not found then
+    return false;
+  end if;
+  perform private.take_new_key(v_command);
+  update public.commands set status = 'accepted', error = null, late = status = 'timed_out', effect_at = now() where id = v_command.id;
+  return true;
+end $$;
+comment on function private.shows_new_key is 'Whether the station shows the AuthorizationKey of a ChangeConfiguration whose answer was lost. Then it has taken it, and from now on only that one counts.';
 
 create or replace function private.note_unknown_station(p_event jsonb) returns void
 language sql volatile set search_path = ''
@@ -50,7 +86,8 @@ begin
     end if;
     return '{"connect": "unknown"}';
   end if;
-  if not private.key_matches(v_station.id, p_event ->> 'basic_user', decode(coalesce(p_event ->> 'basic_key_hex', ''), 'hex')) then
+  if not private.key_matches(v_station.id, p_event ->> 'basic_user', decode(coalesce(p_event ->> 'basic_key_hex', ''), 'hex'))
+     and not private.shows_new_key(v_station.id, p_event ->> 'basic_user', decode(coalesce(p_event ->> 'basic_key_hex', ''), 'hex')) then
     return '{"connect": "unauthorized"}';
   end if;
 

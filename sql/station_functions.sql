@@ -76,7 +76,7 @@ begin
   if octet_length(password) not between 16 and 40 then
     perform private.fail(400, 'OCARG', 'the password must have 16 to 40 bytes', 'Make a random one; 40 hex digits stand for 20 bytes (OCPP-J 1.6 §6.2).');
   end if;
-  insert into private.station_keys (station_id, salt, key_hash) values (v_station.id, v_salt, sha256(v_salt || convert_to(password, 'UTF8')))
+  insert into private.station_keys (station_id, salt, key_hash) values (v_station.id, v_salt, private.key_hash(v_salt, password))
   on conflict on constraint station_keys_pkey do update set salt = excluded.salt, key_hash = excluded.key_hash, created_at = now();
 end $$;
 comment on function public.set_station_password is 'Sets the HTTP Basic password that a station must show from its next connection on (security profile 1); null: none. '

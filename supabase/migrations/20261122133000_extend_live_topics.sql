@@ -185,6 +185,175 @@ begin
 end $$;
 comment on function private.keep_house is 'What has to happen by itself: expiry, running costs, limits between samples, lost stops, topics, partitions. Run by one bridge at a time.';
 
+create or replace function private.key_bytes(p_key bytea) returns bytea
+language sql immutable set search_path = ''
+as $$
+  select case when encode(p_key, 'escape') ~ '^([0-9A-Fa-f]{2})+$' then decode(encode(p_key, 'escape'), 'hex') else p_key end
+$$;
+comment on function private.key_bytes is 'A Basic-auth password as it is hashed: the bytes that hex digits stand for, else as it is. Configured as 40 hex digits over OCPP, in '
+  'whatever case, it is sent as 20 bytes or as the digits (field notes 7).';
+
+create or replace function private.key_hash(p_salt bytea, p_key text) returns bytea
+language sql immutable set search_path = ''
+as $$
+  select sha256(p_salt || private.key_bytes(convert_to(p_key, 'UTF8')))
+$$;
+comment on function private.key_hash is 'What is kept of a station''s password.';
+
+create or replace function private.shows_key(p_salt bytea, p_hash bytea, p_key bytea) returns boolean
+language sql immutable set search_path = ''
+as $$
+  select sha256(p_salt || private.key_bytes(p_key)) = p_hash
+      -- hashed as it was configured, by an earlier release
+      or p_hash in (sha256(p_salt || p_key), sha256(p_salt || convert_to(encode(p_key, 'hex'), 'UTF8')), sha256(p_salt || convert_to(upper(encode(p_key, 'hex')), 'UTF8')))
+$$;
+comment on function private.shows_key is 'Whether a Basic-auth password is the one with this salted hash.';
+
+create or replace function private.key_matches(p_station_id text, p_user text, p_key bytea) returns boolean
+language sql stable set search_path = ''
+as $$
+  select coalesce(lower(p_user) = lower(p_station_id) and private.shows_key(k.salt, k.key_hash, p_key), false)
+    from private.station_keys as k where k.station_id = p_station_id
+$$;
+comment on function private.key_matches is 'Whether Basic-auth credentials are those of the station (OCPP-J 1.6 §6.2); null when it has no key.';
+
+create or replace function private.shows_new_key(p_station_id text, p_user text, p_key bytea) returns boolean
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_command public.commands;
+begin
+  select c.* into v_command
+    from private.station_keys as k
+    join public.commands as c on c.station_id = k.station_id
+    join private.command_secrets as x on x.command_id = c.id
+   where k.station_id = p_station_id and lower(p_user) = lower(p_station_id)
+     and c.action = 'ChangeConfiguration' and lower(c.payload ->> 'key') = 'authorizationkey' and c.attempts > 0 and k.created_at <= c.created_at
+     and private.shows_key(k.salt, coalesce(decode(x.payload ->> 'key_hash', 'hex'), private.key_hash(k.salt, x.payload ->> 'value')), p_key)
+   order by c.created_at desc limit 1;
+  if not found then
+    return false;
+  end if;
+  perform private.take_new_key(v_command);
+  update public.commands set status = 'accepted', error = null, late = status = 'timed_out', effect_at = now() where id = v_command.id;
+  return true;
+end $$;
+comment on function private.shows_new_key is 'Whether the station shows the AuthorizationKey of a ChangeConfiguration whose answer was lost. Then it has taken it, and from now on only that one counts.';
+
+create or replace function private.connect_station(p_event jsonb) returns jsonb
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_station public.stations;
+  v_id text := p_event ->> 'station_id';
+  v_bridge private.bridges;
+  v_former private.station_connections;
+  v_reply jsonb;
+begin
+  select * into v_station from public.stations where lower(id) = lower(v_id);
+  select * into v_bridge from private.bridges where id = p_event ->> 'bridge_id';
+  if v_station.id is null and v_bridge.settings ->> 'unknown_stations' = 'accept' then
+    insert into public.stations (id) select btrim(v_id) where btrim(v_id) ~ '^[^[:space:]/[:cntrl:]][^/[:cntrl:]]{0,254}$'
+    on conflict do nothing;
+    select * into v_station from public.stations where lower(id) = lower(btrim(v_id));
+  end if;
+  if v_station.id is null then
+    if coalesce(v_bridge.settings ->> 'unknown_stations', 'inbox') = 'inbox' then
+      perform private.note_unknown_station(p_event);
+    end if;
+    return '{"connect": "unknown"}';
+  end if;
+  if not private.key_matches(v_station.id, p_event ->> 'basic_user', decode(coalesce(p_event ->> 'basic_key_hex', ''), 'hex'))
+     and not private.shows_new_key(v_station.id, p_event ->> 'basic_user', decode(coalesce(p_event ->> 'basic_key_hex', ''), 'hex')) then
+    return '{"connect": "unauthorized"}';
+  end if;
+
+  v_reply := jsonb_build_object('connect', 'accepted', 'station_id', v_station.id, 'station', jsonb_build_object(
+    'strict', v_station."strict",  -- quoted, because strict is a word of PL/pgSQL
+    'ping_interval_s', v_station.ping_interval_s, 'ping_timeout_s', v_station.ping_timeout_s,
+    'allow_no_subprotocol', v_station.allow_no_subprotocol));
+  if p_event ->> 'protocol' is null and not v_station.allow_no_subprotocol then
+    return v_reply;  -- the bridge ends this handshake with a close; a connection that stands is left alone
+  end if;
+
+  select * into v_former from private.station_connections where station_id = v_station.id for update;
+  insert into private.station_connections as c (station_id, connection_id, bridge_id, protocol, remote_address, user_agent, connected_at, last_message_at)
+  values (v_station.id, (p_event ->> 'connection_id')::uuid, p_event ->> 'bridge_id', p_event ->> 'protocol', p_event ->> 'remote_address',
+          left(p_event ->> 'user_agent', 255), (p_event ->> 'received_at')::timestamptz, (p_event ->> 'received_at')::timestamptz)
+  on conflict (station_id) do update
+    set connection_id = excluded.connection_id, bridge_id = excluded.bridge_id, protocol = excluded.protocol,
+        remote_address = excluded.remote_address, user_agent = excluded.user_agent, connected_at = excluded.connected_at,
+        booted_at = case when c.connection_id = excluded.connection_id then c.booted_at end,  -- the event may be repeated
+        last_message_at = excluded.last_message_at, disconnected_at = null, disconnect_code = null;
+  if v_former.disconnected_at is null and v_former.bridge_id <> p_event ->> 'bridge_id' then
+    perform realtime.send(jsonb_build_object('connection_id', v_former.connection_id, 'station_id', v_station.id), 'disconnect',
+                          'bridge:' || v_former.bridge_id, true);
+  end if;
+  perform private.release_commands(v_station.id, (p_event ->> 'connection_id')::uuid);
+  delete from public.station_inbox where lower(station_id) = lower(v_station.id);
+  return v_reply;
+end $$;
+comment on function private.connect_station is 'A handshake: whether the station may connect, and under which spelling of its id. The newest connection takes the place of the former.';
+
+create or replace function private.forget_command_secret() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- as hide_command_secret
+as $$
+begin
+  if new.status = 'timed_out' and lower(new.payload ->> 'key') = 'authorizationkey' then
+    -- The answer may still come, and then it must be known what the station took: a hash will do for that.
+    update private.command_secrets as x
+       set payload = jsonb_build_object('key_hash', encode(private.key_hash(k.salt, x.payload ->> 'value'), 'hex'))
+      from private.station_keys as k
+     where x.command_id = new.id and k.station_id = new.station_id and x.payload ? 'value';
+    if found then
+      return null;
+    end if;
+  end if;
+  delete from private.command_secrets where command_id = new.id;
+  return null;
+end $$;
+comment on function private.forget_command_secret is 'Trigger: a command that will not be sent any more needs its secret no more. Of a key whose answer may still come its hash is '
+  'left, which private.keep_house() forgets after a day.';
+
+create or replace function private.take_new_key(p_command public.commands) returns void
+language sql volatile set search_path = ''
+as $$
+  update private.station_keys as k
+     set key_hash = coalesce(decode(x.payload ->> 'key_hash', 'hex'), private.key_hash(k.salt, x.payload ->> 'value')), created_at = now()
+    from private.command_secrets as x
+   where x.command_id = p_command.id and k.station_id = p_command.station_id
+     and (x.payload ? 'value' or k.created_at <= p_command.created_at)  -- the hash is of the salt that was
+$$;
+comment on function private.take_new_key is 'The station has taken another AuthorizationKey: from its next connection on it must show that, and the old one counts '
+  'no more (OCPP-J 1.6 §6.2.2). A station that needs no password goes on needing none.';
+
+create or replace function public.set_station_password(station_id text, password text) returns void
+language plpgsql volatile set search_path = ''
+security definer  -- the keys are private
+as $$
+declare
+  v_station public.stations;
+  v_salt bytea := decode(replace(gen_random_uuid()::text, '-', ''), 'hex');
+begin
+  perform private.assert_person();
+  v_station := private.station_by_id(set_station_password.station_id);
+  if not private.operates_station(v_station.id) then
+    perform private.fail(403, 'OCPRM', format('station "%s" is not yours', v_station.id));
+  end if;
+  if password is null then
+    delete from private.station_keys as k where k.station_id = v_station.id;
+    return;
+  end if;
+  if octet_length(password) not between 16 and 40 then
+    perform private.fail(400, 'OCARG', 'the password must have 16 to 40 bytes', 'Make a random one; 40 hex digits stand for 20 bytes (OCPP-J 1.6 §6.2).');
+  end if;
+  insert into private.station_keys (station_id, salt, key_hash) values (v_station.id, v_salt, private.key_hash(v_salt, password))
+  on conflict on constraint station_keys_pkey do update set salt = excluded.salt, key_hash = excluded.key_hash, created_at = now();
+end $$;
+comment on function public.set_station_password is 'Sets the HTTP Basic password that a station must show from its next connection on (security profile 1); null: none. '
+  'Only a salted hash is kept. 403 OCPRM, 404 OCSTA, 400 OCARG.';
+
 create or replace function private.publish(p_kind text, p_id text, p_event text, p_payload jsonb) returns void
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$

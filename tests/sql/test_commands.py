@@ -467,6 +467,45 @@ def test_key_that_the_station_took_is_its_password_and_the_old_one_no_more(
     assert world.count("private.command_secrets") == 0
 
 
+@pytest.mark.parametrize("lost", ["connection", "timeout", "expired"])
+def test_station_that_took_a_key_and_whose_answer_was_lost_is_not_locked_out(world: World, lost: str) -> None:
+    old, new = "11" * 20, "22" * 20
+    world.rpc("service_role", "set_station_password", station_id=STATION, password=old)
+    row = world.send_command("ChangeConfiguration", {"key": "AuthorizationKey", "value": new})
+    assert world.connect(basic_user=STATION, basic_key_hex=new)["connect"] == "unauthorized"  # not sent yet
+    world.claim_one()
+    if lost == "timeout":
+        world.answer(row["id"], "timeout")
+    else:
+        world.ingest(world.event("disconnect", code=1006, reason=""))
+    if lost == "expired":
+        world.sql("update commands set expires_at = now()")
+        world.heartbeat()
+    # either may be the one that it has
+    assert world.connect(basic_user=STATION, basic_key_hex=old)["connect"] == "accepted"
+    assert world.connect(basic_user=OTHER_STATION, basic_key_hex=new)["connect"] == "unauthorized"
+    assert world.connect(basic_user=STATION, basic_key_hex="33" * 20)["connect"] == "unauthorized"
+    assert world.connect(basic_user=STATION, basic_key_hex=new)["connect"] == "accepted"
+    assert world.connect(basic_user=STATION, basic_key_hex=old)["connect"] == "unauthorized"
+    assert world.connect(basic_user=STATION, basic_key_hex=new)["connect"] == "accepted"
+    command = world.command(row["id"])
+    assert (command["status"], command["error"], command["late"]) == ("accepted", None, lost != "connection")
+    assert command["effect_at"] is not None
+    assert world.count("private.command_secrets") == 0
+    world.answer(row["id"], "result", payload={"status": "Accepted"})
+    assert world.connect(basic_user=STATION, basic_key_hex=new)["connect"] == "accepted"
+
+
+def test_key_that_was_sent_before_a_password_was_set_counts_no_more(world: World) -> None:
+    world.rpc("service_role", "set_station_password", station_id=STATION, password="11" * 20)
+    row = world.send_command("ChangeConfiguration", {"key": "AuthorizationKey", "value": "22" * 20})
+    world.sql("update commands set created_at = now() - interval '1 minute'")
+    world.claim_one()
+    world.answer(row["id"], "timeout")
+    world.rpc("service_role", "set_station_password", station_id=STATION, password="33" * 20)
+    assert world.connect(basic_user=STATION, basic_key_hex="22" * 20)["connect"] == "unauthorized"
+
+
 def test_key_sent_to_a_station_without_a_password_makes_none(world: World) -> None:
     row = world.send_command("ChangeConfiguration", {"key": "AuthorizationKey", "value": "22" * 20})
     world.claim_one()

@@ -364,7 +364,7 @@ KEY = "0123456789ABCDEF0123456789abcdef01234567"
         (STATION, b"\xff\x00\xfe", "unauthorized"),
     ],
 )
-@pytest.mark.parametrize("configured", [KEY.lower(), KEY.upper()])
+@pytest.mark.parametrize("configured", [KEY.lower(), KEY.upper(), KEY])
 def test_basic_password_in_both_forms(
     world: World, user: str | None, key: bytes | None, expected: str, configured: str
 ) -> None:
@@ -373,6 +373,20 @@ def test_basic_password_in_both_forms(
         key = configured.encode()
     credentials = {} if user is None else {"basic_user": user, "basic_key_hex": (key or b"").hex()}
     assert world.connect(**credentials)["connect"] == expected
+
+
+@pytest.mark.parametrize("configured", [KEY.lower(), KEY.upper(), KEY, "no-hex-digits-here"])
+def test_password_that_an_earlier_release_hashed_still_counts(world: World, configured: str) -> None:
+    world.sql(
+        "insert into private.station_keys (station_id, salt, key_hash)"
+        " values (%s, 'salt', sha256('salt'::bytea || %s::bytea))",
+        STATION,
+        configured.encode(),
+    )
+    sent = [configured.encode()] + [bytes.fromhex(KEY)] * (configured in (KEY.lower(), KEY.upper()))
+    for key in sent:
+        assert world.connect(basic_user=STATION, basic_key_hex=key.hex())["connect"] == "accepted"
+    assert world.connect(basic_user=STATION, basic_key_hex=b"wrong".hex())["connect"] == "unauthorized"
 
 
 def test_station_without_a_password_need_not_show_one(world: World) -> None:
