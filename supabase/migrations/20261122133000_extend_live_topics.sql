@@ -57,15 +57,16 @@ drop trigger publish_presence on private.station_connections;
 -- Functions ----------------------------------------------------------------------------------------
 create or replace function private.availability(p_station_status public.station_operation, p_online boolean, p_ocpp_status public.connector_status,
   p_status public.connector_status) returns text
-language sql immutable set search_path = ''
+language plpgsql immutable set search_path = ''  -- called for each connector of a map: an SQL function takes four times as long
 as $$
-  select case when p_station_status <> 'active' then 'unavailable'
+begin
+  return case when p_station_status <> 'active' then 'unavailable'
               when p_online is not true then 'offline'
               when 'Faulted' in (p_status, p_ocpp_status) then 'faulted'
               when 'Unavailable' in (p_status, p_ocpp_status) then 'unavailable'
               when p_status is null or p_status = 'Available' then 'free'
-              else 'in_use' end
-$$;
+              else 'in_use' end;
+end $$;
 comment on function private.availability is 'What a driver finds at a connector: a word of public.availability. p_ocpp_status: of the station as a whole.';
 
 create or replace function private.topic_id(p_topic text) returns uuid
@@ -339,7 +340,8 @@ begin
   perform private.assert_person();
   v_station := private.station_by_id(set_station_password.station_id);
   if not private.operates_station(v_station.id) then
-    perform private.fail(403, 'OCPRM', format('station "%s" is not yours', v_station.id));
+    perform private.fail(403, 'OCPRM', format('station "%s" is not yours', v_station.id),
+      'Operators set the passwords of the stations of their own company.');
   end if;
   if password is null then
     delete from private.station_keys as k where k.station_id = v_station.id;

@@ -148,6 +148,17 @@ def test_from_a_checkout_to_a_receipt_again_and_down(checkout: Path, ports: dict
     assert nothing.lines == ["Nothing was running."]
 
 
+@pytest.mark.parametrize("part", ["postgres", "postgrest", "gateway"])
+def test_a_part_that_dies_is_named_with_its_log(checkout: Path, ports: dict[str, str], part: str) -> None:
+    run = Run(checkout, ports)
+    run.until("ocpp-bridge simulate")
+    LocalSupabase(checkout / ".local", api_port=None, db_port=None).kill(part)
+    assert run.end() == 1
+    assert run.lines[-1] == f"error: {part} ended; its log: {checkout}/.local/log/{part}.log"
+    assert not any("Traceback" in line for line in run.lines)
+    assert not any(answers(port) for port in ports.values())
+
+
 def test_a_port_in_use_is_named_with_what_to_do(checkout: Path, ports: dict[str, str]) -> None:
     for name, hint in (("API_PORT", "--api-port"), ("OCPP_PORT", "OCPP_PORT="), ("WEB_PORT", "WEB_PORT=")):
         with socket.create_server(("127.0.0.1", int(ports[name]))):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from demo import __main__ as demo
+from demo import run as demo
 from local_supabase.errors import LocalSupabaseError
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from ocpp_bridge import __main__
+from ocpp_bridge import cli
 from ocpp_bridge.settings import explain
 from tests.unit.conftest import make_settings
 
@@ -66,5 +66,5 @@ def test_the_program_ends_with_2_and_no_traceback_on_wrong_settings(
     monkeypatch.chdir(str(tmp_path))
     for name in ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "BRIDGE_EMAIL"):
         monkeypatch.delenv(name, raising=False)
-    assert __main__.main(["serve"]) == 2
+    assert cli.main(["serve"]) == 2
     assert capsys.readouterr().err.startswith("SUPABASE_URL: is missing (URL of the Supabase project")

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from ocpp_bridge.__main__ import main
 from ocpp_bridge.bridge import Bridge
+from ocpp_bridge.cli import main
 from tests.fakes.supabase import FakeSupabase
 
 
