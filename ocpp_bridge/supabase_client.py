@@ -58,6 +58,7 @@ class SupabaseClient:
         self._stale = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._token = settings.api_key
+        self._key_refused = False
         self.on_token: Callable[[str], None] | None = None
 
     async def start(self) -> None:
@@ -135,8 +136,18 @@ class SupabaseClient:
             raise _translate(name, exc) from exc
 
     async def _note_status(self, response: httpx.Response) -> None:
-        if response.status_code == 401:  # expired, or its secret was changed: do not wait for the planned refresh
-            self._stale.set()
+        if response.status_code == 401:
+            self._stale.set()  # expired, or its secret was changed: do not wait for the planned refresh
+            if self._settings.bridge_email is None and not self._key_refused:
+                self._key_refused = True
+                log.error(
+                    "Supabase refuses the key; set SUPABASE_SERVICE_ROLE_KEY to the service or secret key of the"
+                    " project that SUPABASE_URL names, and start the bridge again",
+                    extra={"url": self._settings.url},
+                )
+        elif response.is_success and self._key_refused:
+            self._key_refused = False
+            log.info("Supabase takes the key again")
 
     async def _keep_signed_in(self) -> None:
         session: Session | None = None

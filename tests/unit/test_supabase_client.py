@@ -73,6 +73,24 @@ async def test_a_broken_line_may_be_repeated(client: SupabaseClient, failure: Ex
         await client.ingest([EVENT])
 
 
+@respx.mock
+async def test_a_wrong_service_key_is_an_error_said_once(
+    client: SupabaseClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    route = respx.post(INGEST).respond(401, json={"message": "Invalid API key"})
+    for _ in range(3):
+        with pytest.raises(SupabaseUnavailable):
+            await client.ingest([EVENT])
+    (error,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "SUPABASE_SERVICE_ROLE_KEY" in error.message
+    route.respond(json=[{"ok": True}])
+    await client.ingest([EVENT])
+    route.respond(401, json={"message": "Invalid API key"})
+    with pytest.raises(SupabaseUnavailable):
+        await client.ingest([EVENT])
+    assert [record.levelname for record in caplog.records].count("ERROR") == 2
+
+
 async def test_nothing_is_sent_before_the_sign_in() -> None:
     settings = make_settings(bridge_email="a@b.c", bridge_password="p", supabase_anon_key="anon")
     client = SupabaseClient(settings)
