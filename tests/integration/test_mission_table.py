@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from local_supabase import LocalSupabase
 from tests.bridges import System
 from tests.fakes.charger import BOOT, Charger
 from tests.fakes.station import FakeStation
@@ -112,6 +113,67 @@ async def test_a_transaction_of_a_card_is_seen_both_ways(system: System) -> None
         shown = await driver.get(f"sessions/{session['id']}")
         assert (shown["status"], shown["energy"], shown["transaction_id"]) == ("stopped", 10, str(number))
         agree(shown, session, "transaction_id")
+
+
+def test_the_seed_has_as_much_as_the_old_data(seeded_stack: LocalSupabase) -> None:
+    """5 users, 17 locations, 22 stations, 6 plans, 18 rules."""
+    token = seeded_stack.mint("authenticated", "a0000000-0000-4000-8000-000000000004")  # the admin
+    headers = {"Authorization": f"Bearer {token}", "apikey": seeded_stack.anon_key}
+    with httpx.Client(base_url=seeded_stack.url, headers=headers, timeout=90) as http:
+        for table, count in (
+            ("users", 5),
+            ("locations", 17),
+            ("stations", 22),
+            ("tariff_plans", 6),
+            ("tariff_rules", 18),
+        ):
+            for way in ("rest/v1", "functions/v1/ocpp"):
+                assert len(http.get(f"/{way}/{table}").json()) == count, (way, table)
+
+
+async def test_the_bridge_says_how_it_is_and_what_it_did(system: System) -> None:
+    """/health, and a line per operation with the facts that the old log had."""
+    root = system.bridge.url.removesuffix("/ws").replace("ws:", "http:")
+    async with httpx.AsyncClient(base_url=root) as http:
+        for page in ("health", "ready", "metrics"):
+            assert (await http.get(f"/{page}")).status_code == 200
+    async with Charger(f"{system.bridge.url}/TEST-001") as station:
+        assert isinstance(station, Charger)
+        await station.boot()
+        await station.begin("04A1B2C3D4E501")
+        await station.finish(25_500, reason="Local")
+    assert "ChargePoint.TEST-001 - INFO - StopTransaction: energy=25.5kWh, amount=382.5 KGS" in system.bridge.log()
+
+
+@pytest.mark.parametrize(
+    ("tariff_type", "price", "minutes", "parking", "cost"),
+    [
+        ("per_kwh", 15, 0, 0, 150),
+        ("per_minute", 2, 30, 0, 60),
+        ("session_fee", 20, 0, 0, 20),
+        ("parking_fee", 5, 0, 10, 50),
+    ],
+)
+async def test_each_kind_of_price_may_be_written_either_way(
+    system: System, tariff_type: str, price: int, minutes: int, parking: int, cost: int
+) -> None:
+    async with ways_of(system.env, "DEMO_OPERATOR") as operator:
+        name = f"PRICE-{tariff_type}"
+        plan = await operator.post("tariff_plans", {"name": name})
+        rule = {"tariff_plan_id": plan["id"], "name": "Old", "tariff_type": tariff_type, "price": price}
+        await operator.post("tariff_rules", rule)
+        station = {"serial_number": name, "location_id": YARD, "tariff_plan_id": plan["id"], "power_capacity": 22}
+        await operator.post("stations", station)
+        asked = {"station_id": name, "energy_kwh": 10, "minutes": minutes, "parking_minutes": parking}
+        quote = await operator.rpc("calculate_cost", **asked)
+        assert [(line["tariff_type"], line["rule_name"]) for line in quote["lines"]] == [(tariff_type, "Old")]
+        assert quote["cost"] == cost
+        await operator.insert("tariff_rules", **{**rule, "name": "New", "price": 2 * price, "priority": 1})
+        shown = {
+            found["name"]: found["price"] for found in await operator.get("tariff_rules", tariff_plan_id=plan["id"])
+        }
+        assert shown == {"Old": price, "New": 2 * price}
+        assert (await operator.rpc("calculate_cost", **asked))["cost"] == 2 * cost
 
 
 @walk("GET /connections")
@@ -408,6 +470,9 @@ async def list_rules(world: World) -> None:
     all_agree(await world.admin.get("tariff_rules"), await world.admin.rows("tariff_rules"), "time_end")
     of_plan = await world.driver.get("tariff_rules", tariff_plan_id=STANDARD)
     assert [(rule["name"], rule["price"], rule["time_end"]) for rule in of_plan] == [("Energy", 15, "23:59:59")]
+    hourly = {"tariff_plan_id": CITY, "name": "Hourly", "tariff_type": "per_minute", "price": 90, "per_hour": True}
+    made = await world.operator.insert("tariff_rules", **hourly, is_active=False)
+    assert (await world.operator.get(f"tariff_rules/{made['id']}"))["price"] == 1.5
 
 
 @walk("GET /tariff_rules/{id}")

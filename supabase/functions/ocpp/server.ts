@@ -6,7 +6,7 @@ import { type FieldError, invalid, notSignedIn, Problem, unavailable } from "../
 import { AuthAdmin, type Page, Rest, type Row } from "../_shared/rest.ts";
 import { document } from "./openapi.ts";
 import { asHtml, asText } from "./page.ts";
-import { caller, type Route, routes } from "./routes.ts";
+import { caller, routes } from "./routes.ts";
 import { requests } from "./shapes.ts";
 
 /** Where Supabase is, and its keys. */
@@ -191,5 +191,3 @@ function listed({ rows, more }: Page, query: Row, place: string): Response {
   }
   return response;
 }
-
-export type { Route };

@@ -372,7 +372,6 @@ function partial<T extends TProperties>(properties: T) {
 }
 
 export type Requests = { [K in keyof typeof requests]: Static<(typeof requests)[K]> };
-export type Responses = { [K in keyof typeof responses]: Static<(typeof responses)[K]> };
 
 // From rows to shapes. Each has the `select` that it needs. ---------------------------------------------------------
 
@@ -419,10 +418,11 @@ const counted = (count: Count): number => count?.[0]?.count ?? 0;
 export const TARIFF_PLAN = "id,name,description,is_default,is_active,created_at,updated_at";
 
 export const TARIFF_RULE = "id,tariff_plan_id,name,tariff_type,connector_type,power_range_min,power_range_max,price," +
-  "currency,time_start,time_end,is_weekend,priority,is_active,created_at,updated_at";
-/** The old service had no 24:00. (The other way round the database does it.) */
-export const tariffRule = (row: Row): Row => ({
+  "per_hour,currency,time_start,time_end,is_weekend,priority,is_active,created_at,updated_at";
+/** The old service had prices per minute and no 24:00. (The other way round the database does it.) */
+export const tariffRule = ({ per_hour, ...row }: Row): Row => ({
   ...row,
+  price: per_hour ? Math.round(Number(row.price) / 60 * 1e6) / 1e6 : row.price,
   time_end: row.time_end === "24:00:00" ? "23:59:59" : row.time_end,
 });
 

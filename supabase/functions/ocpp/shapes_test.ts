@@ -71,6 +71,14 @@ Deno.test("tariffRule() ends the day at 23:59:59, and no other window", () => {
   assert.equal(tariffRule({ time_end: "07:00:00" }).time_end, "07:00:00");
 });
 
+Deno.test("tariffRule() has prices per minute", () => {
+  assert.deepEqual(tariffRule({ price: 100, per_hour: true, time_end: "07:00:00" }), {
+    price: 1.666667,
+    time_end: "07:00:00",
+  });
+  assert.equal(tariffRule({ price: 2, per_hour: false }).price, 2);
+});
+
 Deno.test("station() and location() count connectors", () => {
   assert.equal(station({ id: "ST-1", connectors: [{ count: 2 }] }).connectors_count, 2);
   const { stations_count, connectors_count } = location({
