@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run stop test bench lint format types check install help
+.PHONY: run stop test bench lint format types generate install help
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,6 +32,11 @@ format: install ## ruff, mending
 
 types: install ## mypy
 	@$(BIN)/mypy
+
+generate: install ## the files made from others: types/, docs/access.md, docs/http-api.html
+	@$(BIN)/python -m local_supabase generate
+	@$(BIN)/python -m tests.rls.matrix
+	@cd supabase/functions/ocpp && DENO_DIR=$(CURDIR)/.local/tools/deno $(CURDIR)/$(BIN)/deno task --quiet page
 
 install: $(VENV)/.installed ## the Python environment, pinned
 

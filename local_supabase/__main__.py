@@ -1,4 +1,4 @@
-"""Command line: python -m local_supabase up | down | status | reset | start | stop | restart | advisors | types."""
+"""python -m local_supabase up | down | status | reset | start | stop | restart | advisors | types | generate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from fnmatch import fnmatch
 from pathlib import Path
 
-from . import supabase_cli
+from . import generated, supabase_cli
 from .errors import LocalSupabaseError
 from .stack import PARTS, PROJECT, LocalSupabase
 
@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
         "advisors", help="the dashboard's linter; fails on findings that advisors.json does not explain"
     )
     commands.add_parser("types", help="TypeScript types of the public schema, to standard output")
+    commands.add_parser("generate", help="write types/ anew, from the migrations alone")
     return top
 
 
@@ -107,6 +108,8 @@ def main(argv: list[str] | None = None) -> int:
                 stack.restart(options.part)
             case "advisors":
                 return advisors(stack)
+            case "generate":
+                generated.write(stack.project)
             case "types":
                 sys.stdout.write(supabase_cli.types(stack.tools, stack.project, stack.db_url))
     except LocalSupabaseError as exc:
