@@ -71,7 +71,7 @@ function drawAccount() {
           "a",
           { class: "balance", href: "#/account" },
           `Balance ${money(me.account.balance, me.account.currency)}`,
-          me.account.held > 0 && `, ${money(me.account.held, me.account.currency)} on hold`,
+          me.account.held > 0 && h("span", { class: "held" }, `, ${money(me.account.held, me.account.currency)} on hold`),
         ),
     ),
     h("button", { type: "button", class: "quiet", onclick: leave }, "Sign out"),

@@ -34,8 +34,8 @@ export const exactClock = (time, timeZone) => at(time, { timeStyle: "medium", ti
 
 export const dateTime = (time, timeZone) => at(time, { dateStyle: "medium", timeStyle: "short", timeZone });
 
-/** Of a date, 2026-11-01: November 2026. */
-export const month = (date) => at(date, { month: "long", year: "numeric", timeZone: "UTC" });
+/** Of a date, 2026-11-01: Nov 2026. */
+export const month = (date) => at(date, { month: "short", year: "numeric", timeZone: "UTC" });
 
 /** "23 Nov 2026, 00:42 – 01:10" */
 export const fromTo = (start, end, timeZone) => formatter(Intl.DateTimeFormat, { dateStyle: "medium", timeStyle: "short", timeZone }).formatRange(new Date(start), new Date(end));

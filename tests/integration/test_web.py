@@ -199,7 +199,7 @@ async def test_a_driver_finds_a_station_charges_and_has_the_receipt(visit: Visit
 
         await driver.page.get_by_role("button", name="Stop charging").click()
         receipt = driver.page.locator(".receipt")
-        await expect(receipt).to_contain_text("Total")
+        await expect(receipt).to_contain_text("EvPower Kyrgyzstan")
         lines = [Decimal(one) for one in await receipt.locator("[data-amount]").evaluate_all(TEXTS, "amount")]
         (total,) = await receipt.locator("[data-total]").evaluate_all(TEXTS, "total")
         bill = rows.execute(
@@ -354,6 +354,23 @@ async def test_the_map_opens_up_and_leads_to_stations(visit: Visit) -> None:
     await visitor.page.get_by_role("button", name="Near me").click()
     await expect(stations.first).to_contain_text("Sulaiman-Too")
     await expect(stations.first).to_contain_text("km")
+
+
+async def test_a_limit_is_warned_of_and_ends_the_charge(visit: Visit, charger: Charger) -> None:
+    async with charger("KG-BSK-009", connectors=2, power_w=150_000):
+        driver = await visit()
+        await driver.sign_in("DEMO_DRIVER")
+        await driver.go("/station/KG-BSK-009")
+        await driver.page.get_by_label("At whichever comes first").check()
+        await driver.page.get_by_label("Energy, kWh").fill("0.4")
+        await driver.page.get_by_label("Cost, in the station's currency").fill("100")
+        await driver.page.get_by_role("button", name="Start charging").click()
+        await expect(driver.page.get_by_role("link", name="on hold")).to_be_visible()
+        await expect(driver.page.get_by_role("progressbar", name="Limit of energy")).to_be_visible()
+        await expect(driver.page.locator(".toast")).to_contain_text("of what this charge may use is used.")
+        await expect(driver.page.locator(".receipt")).to_be_visible()  # without a word from the driver
+        assert Decimal("0.3") < await driver.number("Energy") <= Decimal("0.4")
+        await expect(driver.page.get_by_role("link", name="on hold")).to_have_count(0)
 
 
 # --- operators ----------------------------------------------------------------------------------------------------

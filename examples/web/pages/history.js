@@ -75,18 +75,22 @@ function monthsOf(totals) {
     { class: "card" },
     h("h2", null, "By month"),
     h(
-      "table",
-      null,
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, "Month"), ["Charges", "Energy", "Cost"].map((name) => h("th", { scope: "col", class: "number" }, name)))),
+      "div",
+      { class: "scroll", tabindex: 0, role: "region", "aria-label": "By month" },
       h(
-        "tbody",
+        "table",
         null,
-        totals.map((total) =>
-          h(
-            "tr",
-            null,
-            h("th", { scope: "row" }, month(total.month)),
-            [plain(total.sessions), kwh(total.energy), money(total.amount, total.currency)].map((text) => h("td", { class: "number" }, text)),
+        h("thead", null, h("tr", null, h("th", { scope: "col" }, "Month"), ["Charges", "Energy", "Cost"].map((name) => h("th", { scope: "col", class: "number" }, name)))),
+        h(
+          "tbody",
+          null,
+          totals.map((total) =>
+            h(
+              "tr",
+              null,
+              h("th", { scope: "row" }, month(total.month)),
+              [plain(total.sessions), kwh(total.energy), money(total.amount, total.currency)].map((text) => h("td", { class: "number" }, text)),
+            ),
           ),
         ),
       ),

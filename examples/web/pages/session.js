@@ -1,11 +1,11 @@
 // One charge: watched as it goes, stopped, and its receipt.
 
 import { ask, call, supabase } from "../api.js";
+import { receipt } from "../bill.js";
 import { fill, h, pill } from "../dom.js";
 import { dateTime, duration, fromTo, kw, kwh, money, percent, plain } from "../format.js";
 import { follow } from "../live.js";
 import { SessionPlot } from "../plot.js";
-import { receipt } from "../receipt.js";
 import { busy, problem, say, toast } from "../say.js";
 
 const COLUMNS = "*,station:stations(id,model,location:locations(name,city,time_zone))";
@@ -119,22 +119,20 @@ export async function show(root, { signal, params: [id] }) {
   let billed = false;
   async function showBill() {
     if (billed || session.status !== "stopped" || !session.start_time) return;
-    if (!session.receipt) {
-      fill(bill, h("p", { class: "card" }, "The bill is being made."));
-      return;
-    }
-    billed = true;
-    fill(bill, receipt(session, timeZone));
+    const drawn = session.settled_at ? await receipt(id) : null;
+    if (signal.aborted || billed) return;
+    billed = drawn !== null;
+    fill(bill, drawn ?? h("p", { class: "card" }, "The bill is being made."));
   }
 
   const onSession = (payload) => {
     points.addNow(payload);
     change(payload);
-    showBill();
+    if (payload.status === "stopped") read().catch((error) => fill(trouble, problem(error)));
   };
   const onWarning = ({ share }) => {
     toast(`${percent(share)} of what this charge may use is used.`, "warn");
-    read();
+    read().catch(() => {}); // the next event says it too
   };
 
   draw();

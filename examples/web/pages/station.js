@@ -1,8 +1,9 @@
 // One station: its connectors, what a charge would cost, and the start of one.
 
 import { call } from "../api.js";
+import { linesTable } from "../bill.js";
 import { field, fill, h, pill } from "../dom.js";
-import { kwh, money, plain, price } from "../format.js";
+import { dateTime, kwh, plain, price } from "../format.js";
 import { me } from "../me.js";
 import { busy, problem } from "../say.js";
 import { connectorName, connectorState, quote, readStations, stationName, stationState, watchStations } from "../stations.js";
@@ -92,7 +93,12 @@ export async function show(root, { signal, params: [id] }) {
     const minutes = power ? Math.round((energy / power) * 60) : 0;
     let content;
     try {
-      content = breakdown(await quote(station.id, energy, { minutes, ...(chosen !== null && { connector_id: chosen }) }), energy, minutes, power);
+      const connectorId = chosen === null ? {} : { connector_id: chosen };
+      const [cost, change] = await Promise.all([
+        quote(station.id, energy, { minutes, ...connectorId }),
+        call("next_rate_change", { station_id: station.id, ...connectorId }, { get: true }),
+      ]);
+      content = breakdown(cost, change, energy, minutes, power);
     } catch (error) {
       content = problem(error);
     }
@@ -114,25 +120,22 @@ export async function show(root, { signal, params: [id] }) {
   watchStations([station], changed, signal);
 }
 
-function breakdown(cost, energy, minutes, power) {
-  const { currency } = cost;
+function breakdown(cost, change, energy, minutes, power) {
   return [
-    h(
-      "table",
-      { class: "lines" },
-      h("caption", { class: "sr-only" }, `What ${kwh(energy)} would cost`),
-      h("thead", { class: "sr-only" }, h("tr", null, ["What", "Quantity", "Amount"].map((name) => h("th", { scope: "col" }, name)))),
-      h(
-        "tbody",
-        null,
-        cost.lines.map((line) =>
-          h("tr", null, h("th", { scope: "row" }, line.rule_name), h("td", null, `${plain(line.quantity)} ${line.unit} × ${price(line.price, currency)}`), h("td", { class: "number" }, money(line.amount, currency))),
-        ),
-      ),
-      h("tfoot", null, h("tr", null, h("th", { scope: "row", colspan: 2 }, "Together"), h("td", { class: "number total" }, money(cost.cost, currency)))),
-    ),
+    linesTable(cost, `What ${kwh(energy)} would cost`),
     h("p", { class: "hint" }, `If you plug in now${minutes && power ? `: about ${plain(minutes)} minutes at ${power} kW` : ""}. The bill comes from the same calculation.`),
+    change.at && h("p", { class: "hint" }, `From ${dateTime(change.at, change.time_zone)}: ${ratesText(change)}.`),
   ];
+}
+
+function ratesText({ currency, price_per_kwh: energy, session_fee: session, price_per_minute: minute, parking_per_minute: parking }) {
+  const parts = [
+    [energy, "per kWh"],
+    [minute, "per minute"],
+    [session, "per session"],
+    [parking, "per minute of parking"],
+  ];
+  return parts.filter(([amount]) => amount > 0).map(([amount, per]) => `${price(amount, currency)} ${per}`).join(", ") || "free of charge";
 }
 
 function startForm(station, connectorId) {
