@@ -6,10 +6,11 @@ export const supabase = createClient(SUPABASE_URL, SUPABASE_KEY, { auth: { detec
 
 /** What a request was refused with: message and hint for people, code for programs (docs/error_codes.md). */
 export class ApiError extends Error {
-  constructor({ message, hint = null, code = null }) {
+  constructor({ message, hint = null, code = null, unreachable = false }) {
     super(message);
     this.hint = hint;
     this.code = code;
+    this.unreachable = unreachable; // nothing was answered: worth another try
   }
 }
 
@@ -28,7 +29,7 @@ export async function signIn(email, password) {
   if (error) throw wrap(error);
 }
 
-const UNREACHABLE = { message: "The server cannot be reached.", hint: "Check your connection; this page tries again by itself." };
+const UNREACHABLE = { message: "The server cannot be reached.", hint: "Check your connection; this page tries again by itself.", unreachable: true };
 
 const IN_OTHER_WORDS = {
   invalid_credentials: { message: "E-mail or password is wrong.", hint: "Both are checked together; see that Caps Lock is off." },

@@ -1,7 +1,7 @@
 // The frame of the page: addresses, sign-in, the session under way. A page is a module of pages/ whose show() fills an
 // element and is told by a signal when it is left.
 
-import { ask, supabase } from "./api.js";
+import { ask, supabase, wrap } from "./api.js";
 import { fill, h } from "./dom.js";
 import { kwh, money } from "./format.js";
 import { follow, watchState } from "./live.js";
@@ -17,6 +17,7 @@ const PAGES = [
   { path: /^\/operator$/, load: () => import("./pages/operator.js"), signedIn: true },
   { path: /^\/sign-in$/, load: () => import("./pages/sign_in.js") },
 ];
+const RETRY_MS = 5000;
 const main = document.getElementById("main");
 let leaving = new AbortController();
 let started = false;
@@ -40,8 +41,8 @@ async function show() {
     await fillPage(root, { signal, params: page.path.exec(path)?.slice(1).map(decodeURIComponent) ?? [], query: queryOf() });
   } catch (error) {
     if (signal.aborted) return;
-    if (!root.isConnected) fill(main, root);
-    root.append(problem(error));
+    fill(main, fill(root, problem(error)));
+    if (wrap(error).unreachable) setTimeout(() => signal.aborted || start(), RETRY_MS);
   }
   if (signal.aborted) return;
   const heading = root.querySelector("h1");
@@ -152,6 +153,10 @@ supabase.auth.onAuthStateChange((event) => {
   if (event === "SIGNED_OUT" || event === "SIGNED_IN") setTimeout(() => refreshMe().catch(() => {}), 0);
 });
 
+/** Who is there, then the page; also after a failure. */
+async function start() {
+  await refreshMe().catch(() => {}); // the page says it, if nobody answers
+  await show();
+}
 drawAccount();
-await refreshMe().catch((error) => fill(document.getElementById("banner"), problem(error)));
-show();
+start();

@@ -306,13 +306,26 @@ async def test_refusals_are_readable(visit: Visit) -> None:
     assert "[object" not in await driver.page.content()
 
 
-async def test_the_page_says_that_the_server_is_away(visit: Visit, system: System) -> None:
-    async with Proxy(urlsplit(system.stack.url).port or 0) as proxy:
-        api = f"http://127.0.0.1:{proxy.port}"
-    driver = await visit(api=api)  # where nobody listens any more
-    await driver.go()
-    await expect(driver.page.get_by_role("alert").first).to_contain_text("The server cannot be reached.")
-    driver.complaints = [text for text in driver.complaints if "ERR_CONNECTION_REFUSED" not in text]
+async def test_the_page_says_that_the_server_is_away_and_comes_back_with_it(visit: Visit) -> None:
+    visitor = await visit()
+    await visitor.page.route("**/rest/v1/**", lambda route: route.abort())
+    await visitor.go()
+    await expect(visitor.page.get_by_role("alert")).to_contain_text("The server cannot be reached.")
+    await visitor.page.unroute_all()
+    await expect(visitor.page.locator(".stations > li")).to_have_count(21)
+    visitor.complaints = [text for text in visitor.complaints if "ERR_FAILED" not in text]
+
+
+async def test_a_station_that_will_not_start_is_told_of(visit: Visit, charger: Charger) -> None:
+    async with charger("KG-BSK-004") as station:
+        station.connectors[1].operative = False
+        driver = await visit()
+        await driver.sign_in("DEMO_DRIVER")
+        await driver.go("/station/KG-BSK-004")
+        await driver.page.get_by_role("button", name="Start charging").click()
+        await expect(driver.page.locator(".pill", has_text="Came to nothing")).to_be_visible()
+        await expect(driver.page.locator("main")).to_contain_text("The station refused to start.")
+        await expect(driver.page.locator(".under-way")).to_have_count(0)
 
 
 async def test_states_of_stations_change_while_one_looks(visit: Visit, charger: Charger) -> None:
