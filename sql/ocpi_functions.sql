@@ -285,7 +285,7 @@ begin
       perform private.fail(409, 'OCOCP', format('rule "%s" is for some connectors only, which an OCPI Tariff cannot say', v_rule.name),
         'Export the tariff of one connector: give connector_type and power_kw.');
     elsif extract(second from v_rule.time_start) > 0 or extract(second from v_rule.time_end) > 0 or v_rule.valid_until is not null or v_rule.valid_from > now()
-       or v_rule.min_duration_minutes * 60 % 1 <> 0 or v_rule.max_duration_minutes * 60 % 1 <> 0 then
+       or round(v_rule.min_duration_minutes * 60, 6) % 1 <> 0 or round(v_rule.max_duration_minutes * 60, 6) % 1 <> 0 then
       perform private.fail(409, 'OCOCP', format('rule "%s" has a bound that an OCPI Tariff cannot say', v_rule.name),
         'OCPI knows whole minutes of the day, whole days (date_from, date_until instead of valid_from, valid_until) and whole seconds of duration.');
     end if;

@@ -371,10 +371,10 @@ begin
        where start_at is not null
     ), piece as materialized (
       -- Forty decimals, so that thirds and sevenths that make a whole again do so at the thirty that are kept below.
-      select o, n, parking, idle, reserved, power_kw, current_a, start_at, seconds,
+      select o, n, parking, idle, reserved, power_kw, current_a, seconds,
              case when seconds = of_seconds then energy_kwh else round(energy_kwh * seconds, 40) / of_seconds end as energy_kwh,
              case when of_seconds > 0 then energy_kwh * 3600 / of_seconds end as mean_kw
-        from (select p.o, c.n, p.parking, p.idle, p.reserved, p.power_kw, p.current_a, greatest(p.start_at, c.start_at) as start_at, p.energy_kwh,
+        from (select p.o, c.n, p.parking, p.idle, p.reserved, p.power_kw, p.current_a, p.energy_kwh,
                      extract(epoch from p.end_at - p.start_at) as of_seconds,
                      extract(epoch from least(p.end_at, c.end_at) - greatest(p.start_at, c.start_at)) as seconds
                 from (select start_at, end_at, coalesce(parking, false) as parking, coalesce(idle, false) as idle, coalesce(reserved, 0) as reserved,
@@ -385,10 +385,10 @@ begin
                 join cell as c on c.end_at > p.start_at and (c.start_at < p.end_at or c.start_at = p.start_at)) as cut
     ), part as materialized (
       -- state: between which bounds of energy, power and current it lies, and whether it is of a reservation.
-      select (o * 1000000 + n) * 10000 as seq, n, parking, idle, reserved, start_at, seconds, energy_kwh, 0::bigint as state
+      select (o * 1000000 + n) * 10000 as seq, n, parking, idle, reserved, seconds, energy_kwh, 0::bigint as state
         from piece where not v_measured
       union all
-      select (o * 1000000 + n) * 10000 + k, n, parking, idle, reserved, start_at,
+      select (o * 1000000 + n) * 10000 + k, n, parking, idle, reserved,
              case when bound_from = before_kwh and bound_until = after_kwh then seconds else round(seconds * (bound_until - bound_from), 40) / energy_kwh end,
              bound_until - bound_from,
              k + 10000 * (width_bucket(kw, v_kw) + 10000 * (width_bucket(coalesce(current_a, kw * 1000 / 230), v_a) + 10000::bigint * reserved))
@@ -423,7 +423,7 @@ begin
        order by c.n, c.state, r.tariff_type, r.reservation desc nulls last, r.rank  -- what prices an expired reservation goes first
     ), share as (
       select w.tariff_type, w.rank,
-             min(p.start_at) filter (where w.tariff_type = 'per_kwh' or p.seconds > 0) as first_at,
+             min(p.seq) filter (where w.tariff_type = 'per_kwh' or p.seconds > 0) as first_seq,
              max(p.seq) filter (where case w.tariff_type when 'per_kwh' then p.energy_kwh > 0 else p.seconds > 0 end) as last_seq,
              round(case w.tariff_type when 'per_kwh' then sum(p.energy_kwh) else sum(p.seconds) end, 30) as used  -- kWh, seconds
         from part as p join winner as w using (n, state)
@@ -431,8 +431,8 @@ begin
           or w.tariff_type = 'parking_fee' and p.parking and p.reserved = 0
        group by w.tariff_type, w.rank
       union all
-      select fee.tariff_type, fee.rank, fee.start_at, fee.seq, 1
-        from (select distinct on (p.reserved > 0) w.tariff_type, w.rank, p.start_at, p.seq
+      select fee.tariff_type, fee.rank, fee.seq, fee.seq, 1
+        from (select distinct on (p.reserved > 0) w.tariff_type, w.rank, p.seq
                 from (select part.*, row_number() over (partition by reserved > 0 order by seq) as place from part) as p
                 join winner as w using (n, state)
                where w.tariff_type = 'session_fee' and (p.place = 1 or v_late_fee)
@@ -440,8 +440,8 @@ begin
     ), first as (
       select n, state from part where reserved = 0 order by seq limit 1
     )
-    select array_agg(s.rank order by s.tariff_type, s.first_at, s.rank), array_agg(s.used order by s.tariff_type, s.first_at, s.rank),
-           array_agg(s.last_seq order by s.tariff_type, s.first_at, s.rank),
+    select array_agg(s.rank order by s.tariff_type, s.first_seq, s.rank), array_agg(s.used order by s.tariff_type, s.first_seq, s.rank),
+           array_agg(s.last_seq order by s.tariff_type, s.first_seq, s.rank),
            (select price from winner join first using (n, state) where tariff_type = 'per_kwh'),
            (select price from winner join first using (n, state) where tariff_type = 'session_fee')
       into v_ranks, v_amounts, v_last, v_price_per_kwh, v_session_fee
@@ -1243,7 +1243,7 @@ begin
       perform private.fail(409, 'OCOCP', format('rule "%s" is for some connectors only, which an OCPI Tariff cannot say', v_rule.name),
         'Export the tariff of one connector: give connector_type and power_kw.');
     elsif extract(second from v_rule.time_start) > 0 or extract(second from v_rule.time_end) > 0 or v_rule.valid_until is not null or v_rule.valid_from > now()
-       or v_rule.min_duration_minutes * 60 % 1 <> 0 or v_rule.max_duration_minutes * 60 % 1 <> 0 then
+       or round(v_rule.min_duration_minutes * 60, 6) % 1 <> 0 or round(v_rule.max_duration_minutes * 60, 6) % 1 <> 0 then
       perform private.fail(409, 'OCOCP', format('rule "%s" has a bound that an OCPI Tariff cannot say', v_rule.name),
         'OCPI knows whole minutes of the day, whole days (date_from, date_until instead of valid_from, valid_until) and whole seconds of duration.');
     end if;

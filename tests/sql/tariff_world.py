@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 from uuid import UUID
@@ -213,21 +214,41 @@ def minutes_of(clock: str) -> int:
     return int(hour) * 60 + int(minute)
 
 
-def holds(rule: dict[str, Any], at: datetime, begin: datetime, zone: str) -> bool:
-    """Whether a rule (columns of tariff_rules) holds at an instant."""
+@dataclass(frozen=True)
+class Moment:
+    """What a rule may ask for: energy so far (kWh), mean power (kW) and current (A, at 230 V) of the period."""
+
+    at: datetime
+    kwh: Fraction
+    kw: Fraction
+
+    def between(self, rule: dict[str, Any], name: str, value: Fraction) -> bool:
+        least, most = rule.get(f"min_{name}"), rule.get(f"max_{name}")
+        return (least is None or value >= Fraction(least)) and (most is None or value < Fraction(most))
+
+
+def holds(rule: dict[str, Any], now: Moment, begin: datetime, zone: str) -> bool:
+    """Whether a rule (columns of tariff_rules) holds at a moment."""
+    at = now.at
     local = LOCAL[zone](at)
     start, end = minutes_of(rule.get("time_start", "00:00")), minutes_of(rule.get("time_end", "24:00"))
-    now = local.hour * 60 + local.minute
+    clock = local.hour * 60 + local.minute
     whole = start == end or (start, end) == (0, 1440)
     elapsed = (at - begin) / MINUTE
     return (
-        (whole or (start <= now < end if start < end else now >= start or now < end))
+        (whole or (start <= clock < end if start < end else clock >= start or clock < end))
         and (not rule.get("is_weekend") or local.isoweekday() >= 6)
         and (rule.get("days_of_week") is None or local.isoweekday() in rule["days_of_week"])
         and (rule.get("valid_from") is None or at >= rule["valid_from"])
         and (rule.get("valid_until") is None or at < rule["valid_until"])
+        and (rule.get("date_from") is None or local.date() >= rule["date_from"])
+        and (rule.get("date_until") is None or local.date() < rule["date_until"])
         and (rule.get("min_duration_minutes") is None or elapsed >= rule["min_duration_minutes"])
         and (rule.get("max_duration_minutes") is None or elapsed < rule["max_duration_minutes"])
+        and now.between(rule, "kwh", now.kwh)
+        and now.between(rule, "power", now.kw)
+        and now.between(rule, "current", now.kw * 1000 / 230)
+        and rule.get("reservation") is None
     )
 
 
@@ -237,39 +258,81 @@ def half_up(value: Fraction, digits: int) -> Decimal:
     return Decimal(whole).scaleb(-digits)
 
 
+@dataclass
+class Used:
+    """What a rule sold, in kWh, seconds or sessions, and when first and last."""
+
+    first: int
+    last: int
+    quantity: Fraction = Fraction(0)
+
+
+def stepped(found: dict[tuple[str, int], Used], rank: Sequence[dict[str, Any]]) -> None:
+    """OCPI's step_size: once for the energy; once for the time, of which the parking has it if there is any."""
+    parks = any(kind == "parking_fee" and used.quantity for (kind, _), used in found.items())
+    for kind in ("per_kwh", "parking_fee", "per_minute"):
+        mine = [(used, rank[n]) for (k, n), used in found.items() if k == kind and used.quantity]
+        if not mine or (kind == "per_minute" and parks):
+            continue
+        last, rule = max(mine, key=lambda item: item[0].last)
+        step = Fraction(rule.get("step_size") or 0) / (1000 if kind == "per_kwh" else 1)
+        if step:
+            total = sum((used.quantity for used, _ in mine), Fraction(0))
+            last.quantity += -(-total // step) * step - total
+
+
 def second_opinion(
     rules: Sequence[dict[str, Any]], periods: Sequence[Period], zone: str, digits: int = 2
 ) -> tuple[Decimal, list[Any]]:
-    """(cost, lines as lines() has them) of periods at whole minutes; rules in the order of their insertion."""
-    ranked = sorted(enumerate(rules), key=lambda item: (-item[1].get("priority", 0), -item[0]))
-    begin = periods[0].start
-    found: dict[tuple[str, int], list[Any]] = {}  # (type, rank) -> [first minute, quantity]
+    """(cost, lines as lines() has them) of periods at whole minutes; rules in the order of their insertion.
 
-    def add(kind: str, at: datetime, quantity: Fraction) -> None:
-        for rank, (_, rule) in enumerate(ranked):
-            if rule["tariff_type"] == kind and holds(rule, at, begin, zone):
-                found.setdefault((kind, rank), [at, Fraction(0)])[1] += quantity
+    Of a 22 kW station; only rules per kWh may ask for the energy.
+    """
+    ranked = [rule for _, rule in sorted(enumerate(rules), key=lambda item: (-item[1].get("priority", 0), -item[0]))]
+    begin = periods[0].start
+    found: dict[tuple[str, int], Used] = {}
+    steps = itertools.count()
+    bounds = sorted({Fraction(r[k]) for r in rules for k in ("min_kwh", "max_kwh") if r.get(k)})
+
+    def add(kind: str, now: Moment, quantity: Fraction) -> None:
+        for rank, rule in enumerate(ranked):
+            if rule["tariff_type"] == kind and holds(rule, now, begin, zone):
+                step = next(steps)
+                used = found.setdefault((kind, rank), Used(step, step))
+                used.quantity += quantity
+                if quantity:
+                    used.last = step
                 return
 
-    add("session_fee", begin, Fraction(1))
-    for period in periods:
+    kwh = Fraction(0)
+    for number, period in enumerate(periods):
         count = (period.end - period.start) // MINUTE
+        each = Fraction(period.wh) / 1000 / max(count, 1)
+        kw = Fraction(half_up(each * 60, 6)) if count else Fraction(22)
         for n in range(max(count, 1)):
-            at = period.start + n * MINUTE
-            add("per_kwh", at, Fraction(period.wh) / 1000 / max(count, 1))
+            now = Moment(period.start + n * MINUTE, kwh, kw)
+            if number == n == 0:
+                add("session_fee", now, Fraction(1))
+            after = kwh + each
+            for level, until in itertools.pairwise([kwh, *(b for b in bounds if kwh < b < after), after]):
+                add("per_kwh", Moment(now.at, level, kw), until - level)
             if count:
-                add("parking_fee" if period.parking else "per_minute", at, Fraction(1))
+                add("parking_fee" if period.parking else "per_minute", now, Fraction(60))
+            kwh = after
 
+    stepped(found, ranked)
     total, result = Decimal(0), []
     for kind in TYPES:
-        before = Fraction(0)
-        for (_, rank), (_, quantity) in sorted(
-            (i for i in found.items() if i[0][0] == kind and i[1][1]), key=lambda i: (i[1][0], i[0][1])
+        before = {1: Fraction(0), 60: Fraction(0), 3600: Fraction(0)}
+        for (_, rank), used in sorted(
+            (i for i in found.items() if i[0][0] == kind), key=lambda i: (i[1].first, i[0][1])
         ):
-            counted = half_up(before + quantity, 6) - half_up(before, 6)
-            before += quantity
-            rule = ranked[rank][1]
-            amount = (counted * rule["price"]).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+            rule = ranked[rank]
+            unit = 1 if kind in ("per_kwh", "session_fee") else 3600 if rule.get("per_hour") else 60
+            quantity = used.quantity / unit
+            counted = half_up(before[unit] + quantity, 6) - half_up(before[unit], 6)
+            before[unit] += quantity
+            amount = half_up((quantity if unit == 3600 else Fraction(counted)) * Fraction(rule["price"]), digits)
             if counted:
                 result.append((kind, rule["name"], counted, amount))
                 total += amount

@@ -34,6 +34,16 @@ starts = st.builds(
 )
 
 
+def bounds(draw: st.DrawFn, rule: dict[str, Any], name: str, most: int) -> None:
+    """min_ or max_ of what is measured, or both, in thousandths."""
+    least = draw(st.integers(0, most))
+    which = draw(st.sampled_from(["min", "max", "both"]))
+    if which != "max":
+        rule[f"min_{name}"] = Decimal(least).scaleb(-3)
+    if which != "min":
+        rule[f"max_{name}"] = Decimal(least + draw(st.integers(1, most))).scaleb(-3)
+
+
 @st.composite
 def rules(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Columns of tariff_rules in the order of their insertion."""
@@ -56,6 +66,21 @@ def rules(draw: st.DrawFn) -> list[dict[str, Any]]:
             rule["min_duration_minutes"] = draw(st.integers(0, 600))
         if draw(st.integers(0, 3)) == 0:
             rule["max_duration_minutes"] = rule.get("min_duration_minutes", 0) + draw(st.integers(1, 600))
+        if rule["tariff_type"] == "per_kwh" and draw(st.integers(0, 2)) == 0:
+            bounds(draw, rule, "kwh", 40_000)
+        if draw(st.integers(0, 5)) == 0:
+            bounds(draw, rule, "power", 25_000)
+        if draw(st.integers(0, 7)) == 0:
+            bounds(draw, rule, "current", 100_000)
+        if draw(st.integers(0, 7)) == 0:
+            rule["date_from"] = draw(starts).date()
+        if draw(st.integers(0, 7)) == 0:
+            rule["date_until"] = rule.get("date_from", draw(starts).date()) + timedelta(days=draw(st.integers(1, 3)))
+        if rule["tariff_type"] in ("per_minute", "parking_fee"):
+            rule["per_hour"] = draw(st.booleans())
+            rule["step_size"] = draw(st.sampled_from([None, None, 1, 60, 900, 1700]))
+        elif rule["tariff_type"] == "per_kwh":
+            rule["step_size"] = draw(st.sampled_from([None, None, 1, 7, 500]))
         if draw(st.integers(0, 5)) == 0:
             rule["valid_from"] = draw(starts)
         if draw(st.integers(0, 5)) == 0:
@@ -110,11 +135,15 @@ def test_the_lines_add_up(world: World, zone: str, tariff: list[dict[str, Any]],
         result = world.price(periods)
     assert result["cost"] == sum(x["amount"] for x in result["lines"])
     for line in result["lines"]:
-        assert line["amount"] == (Decimal(line["quantity"]) * line["price"]).quantize(Decimal("0.01"), "ROUND_HALF_UP")
+        by_hand = Decimal(line["quantity"]) * line["price"]
+        if line["unit"] == "h":  # the exact time counts: within half of the sixth decimal of an hour
+            assert abs(line["amount"] - by_hand) <= Decimal("0.005") + line["price"] * Decimal("0.000001")
+        else:
+            assert line["amount"] == by_hand.quantize(Decimal("0.01"), "ROUND_HALF_UP")
         assert line["quantity"] > 0
     assert len({x["rule_id"] for x in result["lines"]}) == len(result["lines"])
     sold = sum(x["quantity"] for x in result["lines"] if x["tariff_type"] == "per_kwh")
-    assert sold <= sum(p.wh for p in periods) / 1000
+    assert sold <= sum(p.wh for p in periods) / 1000 + max(Decimal(r.get("step_size") or 0) for r in tariff) / 1000
 
 
 @examples
