@@ -97,6 +97,7 @@ function chargeLimits(body: Requests["StartCharge"]): Row {
   return limits;
 }
 
+const NEWEST_FIRST = "transaction_id.desc"; // numbered as they are made, and indexed
 const STARTING = [402, 403, 404, 409];
 
 export const routes: Route[] = [
@@ -174,7 +175,7 @@ export const routes: Route[] = [
     list: true,
     refuses: [],
     handle: (call) =>
-      list(call, "charging_sessions", shapes.TRANSACTION, "start_time.desc,id", {
+      list(call, "charging_sessions", shapes.TRANSACTION, NEWEST_FIRST, {
         start_time: "not.is.null",
         station_id: equal(call.query.station_id),
       }, shapes.transaction),
@@ -242,7 +243,7 @@ export const routes: Route[] = [
     list: true,
     refuses: [],
     handle: (call) =>
-      list(call, "charging_sessions", shapes.SESSION, "created_at.desc,id", {
+      list(call, "charging_sessions", shapes.SESSION, NEWEST_FIRST, {
         user_id: equal(call.query.user_id),
         station_id: equal(call.query.station_id),
       }, shapes.session),
