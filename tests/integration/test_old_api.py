@@ -14,6 +14,7 @@ import pytest
 from local_supabase import LocalSupabase
 from tests.integration.conftest import Project
 from tests.integration.ways import Ways, ways_of
+from tests.people import signed_in
 
 COMPANY = "c0000000-0000-4000-8000-000000000001"
 FOREIGN_COMPANY = "c0000000-0000-4000-8000-000000000002"
@@ -283,3 +284,11 @@ async def test_without_a_database_it_is_503_and_then_well_again(seeded_stack: Lo
         assert (await http.get("openapi.json")).status_code == 200
         seeded_stack.start("postgrest")
         assert (await http.get("stations")).status_code == 200
+
+
+async def test_supabase_s_own_client_can_call_it(project: Project) -> None:
+    async with signed_in(project.env, "DEMO_DRIVER") as client:
+        answer = await client.functions.invoke(
+            "ocpp/calculate_cost/TEST-001?energy_kwh=25.5", {"method": "GET", "responseType": "json"}
+        )
+    assert answer["cost"] == 382.5

@@ -68,9 +68,9 @@ async function list(
 
 const equal = (value: unknown) => value === undefined ? undefined : `eq.${value}`;
 
-/** The one row, as a shape. `UUIDs`: another kind of id is that of no row. Raises Problem: 404. */
+/** The row with this id. Raises Problem: 404, also for an id that is no UUID. */
 async function one(rest: Rest, table: string, columns: string, id: string, what: string): Promise<Row> {
-  if (table !== "stations" && !UUID.test(id)) throw notFound(what);
+  if (!UUID.test(id)) throw notFound(what);
   const [row] = await rest.rows(table, { select: columns, id: `eq.${id}` });
   if (row === undefined) throw notFound(what);
   return row;
