@@ -29,6 +29,14 @@ export function fill(element, ...children) {
   return element;
 }
 
+/** As fill; whoever was at the third button with the keyboard is at the third button again. */
+export function refill(element, ...children) {
+  const stops = () => [...element.querySelectorAll("a, button, input, select, [tabindex]")];
+  const place = stops().indexOf(document.activeElement);
+  fill(element, ...children);
+  if (place >= 0) stops()[place]?.focus();
+}
+
 /** An id that is used nowhere else on the page, for labels. */
 export const uniqueId = (() => {
   let count = 0;

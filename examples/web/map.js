@@ -6,7 +6,8 @@ import { fill, h, s } from "./dom.js";
 const MARKER = 13; // radius, px
 const TOO_CLOSE = 2 * MARKER + 4;
 const MARGIN = 40;
-const RIGHT_MARGIN = 76; // the buttons are there
+const RIGHT_MARGIN = 76;
+const BUTTONS = { width: 60, height: 160 };
 const KM_PER_DEGREE = 111.32;
 const MAX_PX_PER_DEGREE = 60_000; // about 2 m a pixel
 const STEPS = [10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01];
@@ -140,7 +141,7 @@ export class StationMap {
 
   markers() {
     const { width, height } = this.size;
-    const taken = [];
+    const taken = [[width - BUTTONS.width, 0, width, BUTTONS.height]];
     const visible = this.clusters().filter(({ x, y }) => x > -MARKER && y > -MARKER && x < width + MARKER && y < height + MARKER);
     for (const { x, y } of visible) taken.push([x - MARKER, y - MARKER, x + MARKER, y + MARKER]);
     return visible.map((cluster) => this.marker(cluster, taken));

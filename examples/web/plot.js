@@ -10,25 +10,27 @@ const RIGHT = 14;
 const AXIS = 22;
 const SHORTEST_MS = 60_000; // an axis of two seconds would tell nothing
 
+const PANELS = [
+  { name: "Power", tone: "power", value: ({ power }) => power && power / 1000, text: ({ power }) => kw(power) },
+  { name: "Energy", tone: "energy", value: ({ energy }) => energy, text: ({ energy }) => kwh(energy, 3), limit: ({ limitEnergy }) => limitEnergy },
+  { name: "Cost", tone: "cost", value: ({ amount }) => amount, text: ({ amount }, currency) => money(amount, currency), limit: ({ limitAmount }) => limitAmount },
+];
+
 export class SessionPlot {
   constructor() {
     this.points = []; // {at: ms, power: W, energy: kWh, amount}; null where unknown
     this.about = { currency: "KGS" };
     this.svg = s("svg", { class: "plot", role: "img" });
     this.table = h("tbody");
-    this.element = h(
-      "div",
-      null,
-      this.svg,
+    this.readings = h("details", { class: "readings", ontoggle: () => this.drawTable() });
+    this.element = h("div", null, this.svg, this.readings);
+    fill(
+      this.readings,
+      h("summary", null, "The readings as a table"),
       h(
-        "details",
-        { class: "readings" },
-        h("summary", null, "The readings as a table"),
-        h(
-          "div",
-          { class: "scroll", tabindex: 0, role: "region", "aria-label": "Readings" },
-          h("table", null, h("thead", null, h("tr", null, ["Time", "Power", "Energy", "Cost"].map((name) => h("th", { scope: "col" }, name)))), this.table),
-        ),
+        "div",
+        { class: "scroll", tabindex: 0, role: "region", "aria-label": "Readings" },
+        h("table", null, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Time"), PANELS.map(({ name }) => h("th", { scope: "col", class: "number" }, name)))), this.table),
       ),
     );
     this.hover = null;
@@ -62,30 +64,36 @@ export class SessionPlot {
   draw() {
     if (!this.element.isConnected || this.points.length === 0) return;
     this.width = this.svg.clientWidth || 600;
-    const { start, end, currency, timeZone, limitEnergy, limitAmount } = this.about;
+    const { start, end, timeZone } = this.about;
     const last = this.points.at(-1);
     const from = start ?? this.points[0].at;
     this.span = [from, Math.max(end ?? last.at, last.at, from + SHORTEST_MS)];
-    const panels = [
-      { name: "Power", tone: "power", value: ({ power }) => (power === null ? null : power / 1000), text: ({ power }) => (power === null ? "–" : kw(power)) },
-      { name: "Energy", tone: "energy", value: ({ energy }) => energy, text: ({ energy }) => (energy === null ? "–" : kwh(energy, 3)), limit: limitEnergy },
-      { name: "Cost", tone: "cost", value: ({ amount }) => amount, text: ({ amount }) => (amount === null ? "–" : money(amount, currency)), limit: limitAmount },
-    ];
-    const height = panels.length * (PANEL + GAP) + AXIS;
+    const height = PANELS.length * (PANEL + GAP) + AXIS;
     this.svg.setAttribute("viewBox", `0 0 ${this.width} ${height}`);
     this.svg.style.height = `${height}px`;
     const shown = this.hover ?? last;
-    fill(this.svg, panels.map((panel, index) => this.panel(panel, GAP + index * (PANEL + GAP), shown)), this.timeAxis(height, timeZone), this.crosshair(height, timeZone));
-    this.svg.setAttribute("aria-label", `Plot since ${clock(from, timeZone)}. Now: ${panels.map((panel) => `${panel.name} ${panel.text(last)}`).join(", ")}.`);
+    fill(this.svg, PANELS.map((panel, index) => this.panel(panel, GAP + index * (PANEL + GAP), shown)), this.timeAxis(height, timeZone), this.crosshair(height, timeZone));
+    this.svg.setAttribute("aria-label", `Plot since ${clock(from, timeZone)}. Now: ${PANELS.map((panel) => `${panel.name} ${this.text(panel, last)}`).join(", ")}.`);
+    this.drawTable();
+  }
+
+  drawTable() {
+    if (!this.readings.open) return;
     fill(
       this.table,
       this.points.toReversed().map((one) =>
-        h("tr", null, h("td", null, exactClock(one.at, timeZone)), panels.map((panel) => h("td", { class: "number" }, panel.text(one)))),
+        h("tr", null, h("td", null, exactClock(one.at, this.about.timeZone)), PANELS.map((panel) => h("td", { class: "number" }, this.text(panel, one)))),
       ),
     );
   }
 
-  panel({ name, tone, value, text, limit }, top, shown) {
+  text({ value, text }, point) {
+    return value(point) === null ? "–" : text(point, this.about.currency);
+  }
+
+  panel(panel, top, shown) {
+    const { name, tone, value } = panel;
+    const limit = panel.limit?.(this.about);
     const known = this.points.filter((one) => value(one) !== null);
     const highest = Math.max(...known.map(value), 0);
     const near = limit && highest > limit / 4; // a limit far above would press the curve flat
@@ -98,7 +106,7 @@ export class SessionPlot {
       "g",
       { class: `panel ${tone}` },
       s("text", { class: "title", x: LEFT, y: top - 9 }, name),
-      s("text", { class: "value", x: right, y: top - 9, "text-anchor": "end" }, text(shown)),
+      s("text", { class: "value", x: right, y: top - 9, "text-anchor": "end" }, this.text(panel, shown)),
       s("line", { class: "base", x1: LEFT, x2: right, y1: bottom, y2: bottom }),
       s("line", { class: "line", x1: LEFT, x2: right, y1: top, y2: top }),
       s("line", { class: "line", x1: LEFT, x2: right, y1: top + PANEL / 2, y2: top + PANEL / 2 }),

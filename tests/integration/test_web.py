@@ -108,7 +108,7 @@ async def browser(browser_files: tuple[Chromium, Path]) -> AsyncIterator[Browser
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=chromium.program,
-            args=["--headless", "--no-sandbox", "--disable-gpu"],
+            args=["--no-sandbox", "--disable-gpu"],
             env={**os.environ, **chromium.environment},
         )
         yield browser

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo import run as demo
+from demo.processes import DemoError
+from demo.web import PORT, WebPage
 from local_supabase.errors import LocalSupabaseError
 
 
@@ -43,3 +48,18 @@ async def test_a_start_that_fails_of_ctrl_c_is_no_error(monkeypatch: pytest.Monk
         with pytest.raises(LocalSupabaseError):
             await demo.run()
     assert stopped
+
+
+async def test_the_page_gives_way_on_its_usual_port_and_says_so_of_a_chosen_one() -> None:
+    env = {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_ANON_KEY": "anon"}
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):  # somebody else's, who keeps it as well
+            other.bind(("127.0.0.1", PORT))
+            other.listen()
+        async with WebPage(env, Path()) as page:
+            assert not page.on_usual_port
+            assert not page.url.endswith(f":{PORT}/")
+        with pytest.raises(DemoError, match=f"port {PORT}.*WEB_PORT="):
+            async with WebPage(env, Path(), PORT):
+                pass

@@ -2,7 +2,7 @@
 
 import { ask, call, supabase } from "../api.js";
 import { ACTIONS, payloadOf, stepsOf, toneOf, wordsOf } from "../commands.js";
-import { field, fill, h, pill } from "../dom.js";
+import { field, fill, h, pill, refill } from "../dom.js";
 import { ago, duration, exactClock, kw, kwh, money } from "../format.js";
 import { follow } from "../live.js";
 import { me } from "../me.js";
@@ -87,7 +87,7 @@ export async function show(root, { signal, query }) {
       if (signal.aborted) return;
       fill(trouble);
       form.stations(stations, query.get("station"));
-      fill(
+      refill(
         connected,
         table(
           "Connected stations",
@@ -97,9 +97,9 @@ export async function show(root, { signal, query }) {
         ),
         connections.length > 0 && h("p", { class: "hint" }, `${connections.length} online.`),
       );
-      fill(sessions, table("Sessions under way", ["Charge", "Who", "Energy", "Power", "Cost", "Time"], under.map(sessionRow), "None."));
-      fill(faults, table("Faults", ["Station", "What", "Since"], broken.map(faultRow), "None."));
-      fill(recent, table("Recent commands", ["Command", "State", "Station", "When"], commands.map(commandRow), "None yet."));
+      refill(sessions, table("Sessions under way", ["Charge", "Who", "Energy", "Power", "Cost", "Time"], under.map(sessionRow), "None."));
+      refill(faults, table("Faults", ["Station", "What", "Since"], broken.map(faultRow), "None."));
+      refill(recent, table("Recent commands", ["Command", "State", "Station", "When"], commands.map(commandRow), "None yet."));
     } catch (error) {
       if (!signal.aborted) fill(trouble, problem(error));
     }

@@ -79,6 +79,11 @@ export async function show(root, { signal, params: [id] }) {
     draw();
   }
 
+  function tick() {
+    const { start_time, stop_time } = session;
+    figures.time.value.textContent = start_time ? duration((new Date(stop_time ?? Date.now()) - new Date(start_time)) / 1000) : "–";
+  }
+
   function draw() {
     const { status, start_time, stop_time, currency } = session;
     const running = status === "started";
@@ -87,7 +92,7 @@ export async function show(root, { signal, params: [id] }) {
     figures.energy.value.textContent = kwh(session.energy, 3);
     figures.power.value.textContent = running && session.power_w !== null ? kw(session.power_w) : "–";
     figures.cost.value.textContent = money(session.amount, currency);
-    figures.time.value.textContent = start_time ? duration((new Date(stop_time ?? Date.now()) - new Date(start_time)) / 1000) : "–";
+    tick();
     figures.power.element.hidden = !running;
     stopButton.hidden = !["pending", "started"].includes(status);
     stopButton.textContent = status === "pending" ? "Cancel" : session.stop_requested_at ? "Stopping … press to ask again" : "Stop charging";
@@ -139,7 +144,7 @@ export async function show(root, { signal, params: [id] }) {
   await read();
   if (signal.aborted || ["stopped", "error"].includes(session.status) && billed) return;
   const end = follow(`session:${id}`, { session: onSession, limit_warning: onWarning }, read);
-  const timer = setInterval(draw, 1000); // the time goes on
+  const timer = setInterval(tick, 1000);
   signal.addEventListener("abort", () => {
     clearInterval(timer);
     end();

@@ -2,7 +2,7 @@
 
 import { call } from "../api.js";
 import { linesTable } from "../bill.js";
-import { field, fill, h, pill } from "../dom.js";
+import { field, fill, h, pill, refill } from "../dom.js";
 import { dateTime, kwh, plain, price } from "../format.js";
 import { me } from "../me.js";
 import { busy, problem } from "../say.js";
@@ -52,8 +52,7 @@ export async function show(root, { signal, params: [id] }) {
   function draw() {
     const [tone, words] = stationState(station);
     fill(state, pill(tone, words));
-    const focused = connectors.contains(document.activeElement) ? document.activeElement.value : null;
-    fill(
+    refill(
       connectors,
       h("legend", { class: "sr-only" }, "Which connector"),
       station.connectors.map((connector) => {
@@ -79,7 +78,6 @@ export async function show(root, { signal, params: [id] }) {
         );
       }),
     );
-    if (focused) [...connectors.querySelectorAll("input")].find((input) => input.value === focused)?.focus();
     const connector = station.connectors.find(({ number }) => number === chosen);
     form.update(tone, connector);
   }
