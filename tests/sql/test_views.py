@@ -19,6 +19,7 @@ from tests.sql.world import (
     OPERATOR,
     OTHER_DRIVER,
     OTHER_LOCATION,
+    OTHER_PLAN,
     OTHER_STATION,
     STATION,
     Row,
@@ -142,6 +143,8 @@ def test_station_overview_has_what_a_list_of_stations_shows(world: World) -> Non
 def test_price_from_is_the_lowest_that_a_quote_would_name(world: World) -> None:
     """Connectors alike in all that a tariff asks are priced once: here each differs from another in one thing only."""
     plan = world.one("insert into tariff_plans (name, client_id) values ('Typed', %s) returning id", COMPANY)
+    world.sql("update tariff_plans set is_default = true where name = 'Plan'")
+    world.sql("update tariff_rules set price = 16 where tariff_plan_id = %s", OTHER_PLAN)
     world.sql(
         "insert into tariff_rules (tariff_plan_id, name, tariff_type, price, connector_type, power_range_min, time_start, time_end, priority) values"
         " (%(p)s, 'AC', 'per_kwh', 12, 'Type2', 0, '00:00', '24:00', 0), (%(p)s, 'DC', 'per_kwh', 18, 'CCS2', 0, '00:00', '24:00', 0),"
@@ -160,13 +163,14 @@ def test_price_from_is_the_lowest_that_a_quote_would_name(world: World) -> None:
         ("D", LOCATION, 22, None, 3),
         ("E", far, 22, None, None),
         ("F", OTHER_LOCATION, 22, None, None),
+        ("G", LOCATION, 22, None, None),
     ):  # fmt: skip
         for types in ("{Type2}", "{CCS2,Type2}", "{CCS2}", "{GBT}", "{GBT,CCS2}"):
             station = f"{name}-{types}"
             world.sql(
                 "insert into stations (id, location_id, power_capacity, price_per_kwh, session_fee, tariff_plan_id, connector_types)"
                 " values (%s, %s, %s, %s, %s, %s, %s)",
-                *(station, place, power, own, fee, plan if name != "F" else None, types),
+                *(station, place, power, own, fee, plan if name not in "FG" else None, types),
             )
             world.sql(
                 "insert into connectors (station_id, number, type, power) select %s, n, t, case when n = 2 then 120 end"
@@ -174,15 +178,18 @@ def test_price_from_is_the_lowest_that_a_quote_would_name(world: World) -> None:
                 *(station, types),
             )
     quoted = {
-        row["id"]: row["price"]
+        (row["id"], row["number"]): row["price"]
         for row in world.sql(
-            "select s.id, min((calculate_cost(s.id, 0, connector_id => c.number) ->> 'price_per_kwh')::numeric) as price"
-            " from stations as s left join connectors as c on c.station_id = s.id group by s.id"
+            "select s.id, c.number, (calculate_cost(s.id, 0, connector_id => c.number) ->> 'price_per_kwh')::numeric as price"
+            " from stations as s left join connectors as c on c.station_id = s.id"
         )
     }
-    shown = {row["id"]: row["price_from"] for row in world.sql("select id, price_from from station_overview")}
-    assert shown == quoted
-    assert len(set(quoted.values())) >= 6, "the case tells its stations apart"
+    shown = world.sql("select station_id, number, price_per_kwh from connector_prices")
+    assert {(row["station_id"], row["number"]): row["price_per_kwh"] for row in shown} == quoted
+    assert len(set(quoted.values())) >= 8, "the case tells its connectors apart"
+    for row in world.sql("select id, price_from from station_overview"):
+        prices = [price for (station, _), price in quoted.items() if station == row["id"] and price is not None]
+        assert row["price_from"] == min(prices, default=None)
 
 
 def test_locations_price_is_the_lowest_of_its_stations(world: World) -> None:
@@ -231,7 +238,8 @@ def test_nearby_means_ten_kilometres_unless_said_otherwise(world: World) -> None
     place(world, "Bishkek", *BISHKEK)
     place(world, "Just inside", BISHKEK[0] + 0.0899, BISHKEK[1])
     place(world, "Just outside", BISHKEK[0] + 0.0900, BISHKEK[1])
-    assert list(near(world, *BISHKEK)) == ["Bishkek", "Just inside"]
+    place(world, "Inside in the south", BISHKEK[0] - 0.0898, BISHKEK[1])
+    assert list(near(world, *BISHKEK)) == ["Bishkek", "Inside in the south", "Just inside"]
     assert list(near(world, *BISHKEK, 0)) == ["Bishkek"]
 
 
