@@ -1934,6 +1934,7 @@ export type Database = {
           "energy": number;
           "error": string | null;
           "flags": (string)[];
+          "held_amount": number;
           "id": string;
           "id_tag": string | null;
           "limit_amount": number | null;
@@ -1952,6 +1953,7 @@ export type Database = {
           "stop_time": string | null;
           "time_zone": string | null;
           "transaction_id": number;
+          "unpaid_amount": number;
           "user_id": string | null;
         };
         ComputedFields: never;

@@ -1192,6 +1192,10 @@ class SessionHistory(Row):
     """Stop at this energy, kWh."""
     limit_amount: Decimal | None
     """Stop at this cost, in currency."""
+    held_amount: Decimal | None
+    """On hold for it in the ledger of the account that pays, in currency."""
+    unpaid_amount: Decimal | None
+    """What the account could not pay of the bill, in currency. Charged when it is topped up; no new start before that."""
     stop_reason: str | None
     """Reason of OCPP 1.6 §7.36; Local when the station names none."""
     flags: list[str] | None

@@ -12,6 +12,7 @@ comment on type public.fault_kind is 'What the view faults found.';
 create index locations_latitude_idx on public.locations (latitude, longitude);
 create index charging_sessions_id_tag_idx on public.charging_sessions (id_tag, created_at desc);
 create index charging_sessions_flagged_idx on public.charging_sessions (created_at desc) where flags <> '{}';
+create index commands_created_at_idx on public.commands (created_at desc);
 create index commands_failed_idx on public.commands (created_at desc) where status in ('rejected', 'failed', 'timed_out');
 
 -- Totals: one row per key, and one per session settled since they were last brought together -----------
@@ -329,7 +330,7 @@ create view public.session_history with (security_invoker = on) as
 select s.id, s.transaction_id, s.status, s.station_id, s.connector_id, p.location_id, l.name as location_name, l.address, l.city, l.time_zone,
        s.user_id, u.full_name as driver_name, s.client_id, c.name as client_name, s.id_tag, s.start_time, s.stop_time,
        round(extract(epoch from coalesce(s.stop_time, case when s.status = 'started' then now() end) - s.start_time) / 60, 1) as minutes,
-       s.energy, s.amount, s.currency, s.power_w, s.soc_percent, s.limit_type, s.limit_energy_kwh, s.limit_amount, s.stop_reason, s.flags, s.error,
+       s.energy, s.amount, s.currency, s.power_w, s.soc_percent, s.limit_type, s.limit_energy_kwh, s.limit_amount, s.held_amount, s.unpaid_amount, s.stop_reason, s.flags, s.error,
        s.settled_at, s.created_at, p.client_id as company_id
   from public.charging_sessions as s
   left join private.station_places() as p on p.station_id = s.station_id
