@@ -509,11 +509,16 @@ begin
 
     select * into v_account from public.clients where id = v_session.client_id and kind = 'account';
     if v_session.limit_amount is not null or v_account.id is not null then
-      v_next.energy_wh := greatest(least(v_next.energy_wh, v_limit_wh), v_session.energy_wh);  -- there it stops by energy
-      v_next.meter_last_wh := v_session.meter_last_wh + v_next.energy_wh - v_session.energy_wh;
-      v_next.meter_last_at := v_session.meter_last_at + v_ahead;
-      v_cost := (private.price_so_far(v_next) ->> 'cost')::numeric;
       v_ceiling := v_session.limit_amount;
+      v_cost := v_session.amount;
+      -- Less than half is used up, and the next sample adds less than a quarter: that is not priced ahead.
+      if v_cost * 2 >= least(v_ceiling, case when v_account.id is not null then v_session.held_amount end)
+         or (v_next.energy_wh - v_session.energy_wh) * 4 >= v_session.energy_wh then
+        v_next.energy_wh := greatest(least(v_next.energy_wh, v_limit_wh), v_session.energy_wh);  -- there it stops by energy
+        v_next.meter_last_wh := v_session.meter_last_wh + v_next.energy_wh - v_session.energy_wh;
+        v_next.meter_last_at := v_session.meter_last_at + v_ahead;
+        v_cost := (private.price_so_far(v_next) ->> 'cost')::numeric;
+      end if;
       if v_account.id is not null then
         v_left := case when v_account.currency = v_session.currency then greatest(v_account.balance + v_account.credit_limit, 0) else 0 end;
         if v_cost > v_session.held_amount and v_left > 0 and v_session.held_amount < coalesce(v_session.limit_amount, 'Infinity') then

@@ -95,8 +95,9 @@ def test_batches_with_starts_and_stops_of_the_same_fleets_do_not_dead_lock(world
 def test_meter_values_that_hold_more_do_not_dead_lock(worlds: tuple[World, World]) -> None:
     one, two = worlds
     one.sql("update private.settings set open_hold_energy_kwh = 0.1")
+    cards = [*CARDS.values(), *CARDS.values()]
     transactions = {
-        s: one.begin(tag=list(CARDS.values())[i % 2], station=s, meter=1000) for i, s in enumerate(STATIONS)
+        s: one.begin(tag=card, station=s, meter=1000) for s, card in zip(STATIONS, cards + cards[::-1], strict=True)
     }
 
     def rounds(world: World, stations: list[str]) -> None:
