@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -53,9 +54,11 @@ def test_the_page_in_docs_is_made_of_the_document_as_it_is(tools: Tools, tmp_pat
 
 
 def test_imports_are_pinned_to_one_version() -> None:
-    for name in NAMES:
-        text = (FUNCTIONS / name / "deno.json").read_text()
-        for line in text.splitlines():
-            assert line.count("npm:") == line.count("@"), line
-        assert "^" not in text
-        assert "~" not in text
+    imports = [
+        specifier
+        for path in FUNCTIONS.rglob("*.ts")
+        for specifier in re.findall(r"""from ["']((?:npm|jsr|https?):[^"']*)["']""", path.read_text())
+    ]
+    assert imports
+    for specifier in imports:
+        assert re.fullmatch(r"npm:(@[\w-]+/)?[\w-]+@\d+\.\d+\.\d+(/.*)?", specifier), specifier

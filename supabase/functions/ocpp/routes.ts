@@ -1,8 +1,8 @@
 /** Every path and verb of the old service: what it takes, what it gives, and what it asks of Supabase. */
 
-import Type, { type Static, type TObject } from "typebox";
 import { forbidden, invalid, notFound, notSignedIn, Problem } from "../_shared/problem.ts";
 import { type AuthAdmin, type Page, type Query, type Rest, type Row } from "../_shared/rest.ts";
+import Type, { type Static, type TObject, type TProperties } from "../_shared/typebox.ts";
 import * as shapes from "./shapes.ts";
 import type { Requests, requests, responses } from "./shapes.ts";
 
@@ -48,7 +48,7 @@ const PAGE = {
     Type.Integer({ minimum: 0, maximum: 2147483647, default: 0, description: "Leave so many out" }),
   ),
 };
-const paged = <T extends Type.TProperties>(filters: T) => Type.Object({ ...filters, ...PAGE });
+const paged = <T extends TProperties>(filters: T) => Type.Object({ ...filters, ...PAGE });
 const station_id = Type.Optional(Type.String({ maxLength: 255, description: "Only of this station" }));
 
 /** A page of rows, as shapes. */

@@ -1,9 +1,8 @@
 /** From a request to its answer: path, token, body, query; then the route's own work. */
 
-import { Value } from "typebox/value";
-import type { TObject, TSchema } from "typebox";
 import { type FieldError, invalid, notSignedIn, Problem, unavailable } from "../_shared/problem.ts";
 import { AuthAdmin, type Page, Rest, type Row } from "../_shared/rest.ts";
+import { type TObject, type TSchema, Value } from "../_shared/typebox.ts";
 import { document } from "./openapi.ts";
 import { asHtml, asText } from "./page.ts";
 import { caller, routes } from "./routes.ts";

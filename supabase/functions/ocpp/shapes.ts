@@ -2,7 +2,7 @@
  * What goes in and out, as the old service had it. The same schemas validate requests and make the OpenAPI document.
  */
 
-import Type, { type Static, type TProperties, type TSchema } from "typebox";
+import Type, { type Static, type TOptional, type TProperties, type TSchema } from "../_shared/typebox.ts";
 import type { Row } from "../_shared/rest.ts";
 
 type Options = Record<string, unknown>;
@@ -367,7 +367,7 @@ export const responses = {
 
 function partial<T extends TProperties>(properties: T) {
   return Object.fromEntries(Object.entries(properties).map(([name, schema]) => [name, optional(schema)])) as {
-    [K in keyof T]: Type.TOptional<T[K]>;
+    [K in keyof T]: TOptional<T[K]>;
   };
 }
 

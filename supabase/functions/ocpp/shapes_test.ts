@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Value } from "typebox/value";
+import { Value } from "../_shared/typebox.ts";
 import { cost, limits, location, requests, responses, session, station, tariffRule } from "./shapes.ts";
 
 const SESSION = {
