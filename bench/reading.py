@@ -79,6 +79,11 @@ select station_id, 'RemoteStopTransaction', '{}', case when right(transaction_id
   from charging_sessions where stop_time is not null and id in (select md5('session' || n)::uuid from generate_series(%(first)s, %(last)s) as n);
 select private.count_session(s, 1) from charging_sessions as s where settled_at is not null and id in (select md5('session' || n)::uuid from generate_series(%(first)s, %(last)s) as n);
 select private.sum_totals();
+insert into ledger_entries (id, client_id, kind, amount, currency, session_id, hold_id, created_at)
+select case e.kind when 'hold' then md5('hold' || s.transaction_id)::uuid else gen_random_uuid() end, s.client_id, e.kind::ledger_kind, e.sign * s.amount, 'KGS', s.id,
+       case e.kind when 'release' then md5('hold' || s.transaction_id)::uuid end, s.stop_time
+  from charging_sessions as s, (values ('hold', -1), ('release', 1), ('charge', -1)) as e (kind, sign)
+ where s.settled_at is not null and s.id in (select md5('session' || n)::uuid from generate_series(%(first)s, %(last)s) as n);
 """
 METER_VALUES = """
 insert into meter_values (station_id, connector_id, session_id, transaction_id, reported_at, received_at, energy_wh, power_w, current_a, voltage_v, soc_percent, samples, digest)
@@ -122,6 +127,7 @@ QUERIES = [
     Query("driver", "session with its plot", lambda r, w: f"charging_sessions?select=*,meter_values(reported_at,energy_wh,power_w,soc_percent)&meter_values.order=reported_at&id=eq.{r.choice(w['own'])}"),
     Query("driver", "plot alone", lambda r, w: f"meter_values?select=reported_at,energy_wh,power_w,soc_percent&order=reported_at&session_id=eq.{r.choice(w['own'])}"),
     Query("driver", "under way", lambda r, w: f"{HISTORY}&status=in.(pending,started)"),
+    Query("driver", "account", lambda r, w: f"ledger_entries?select=kind,amount,currency,created_at,session:charging_sessions(station_id,energy)&client_id=eq.{w['client']}&order=created_at.desc&limit=20"),
     Query("driver", "monthly totals", lambda r, w: "monthly_totals_by_driver?order=month.desc&limit=12"),
 ]  # fmt: skip
 for _role in ("operator", "admin"):
@@ -139,6 +145,7 @@ for _role in ("operator", "admin"):
         Query(_role, "stations this month", lambda r, w: f"monthly_totals_by_station?month=eq.{w['month']}&order=amount.desc&limit=50"),
         Query(_role, "drivers this month", lambda r, w: f"monthly_totals_by_driver?month=eq.{w['month']}&order=amount.desc&limit=50"),
         Query(_role, "faults", lambda r, w: "faults?order=since.desc&limit=100"),
+        Query(_role, "money of a session", lambda r, w: f"ledger_entries?session_id=eq.{r.choice(w['sessions'])}"),
         Query(_role, "messages of a station", lambda r, w: f"ocpp_messages?station_id=eq.{r.choice(w['stations'])}&order=received_at.desc&limit=50"),
         Query(_role, "commands, 50 newest", lambda r, w: "commands?order=created_at.desc&limit=50"),
     ]  # fmt: skip
@@ -219,12 +226,23 @@ class Reader:
                 " where u.role <> 'operator' or l.client_id = u.client_id",
                 user,
             )
-            transactions = column(
-                "select transaction_id from charging_sessions where station_id = any (%s) order by id limit 100",
-                stations,
+            found = db.execute(
+                "select id, transaction_id from charging_sessions where station_id = any (%s) and status = 'stopped' order by id limit 100",
+                [stations],
+            ).fetchall()
+            people.append(
+                Person(
+                    self.supabase.mint("authenticated", user),
+                    facts
+                    | {
+                        "client": column("select client_id from users where id = %s", user)[0],
+                        "own": own,
+                        "stations": stations,
+                        "sessions": [str(row[0]) for row in found],
+                        "transactions": [row[1] for row in found],
+                    },
+                )
             )
-            token = self.supabase.mint("authenticated", user)
-            people.append(Person(token, facts | {"own": own, "stations": stations, "transactions": transactions}))
         return people
 
     def ask(self, query: Query) -> tuple[float, int]:
