@@ -15,6 +15,7 @@ from tests.rls.http import Answer, Http
 from tests.rls.rows import ACTORS, role_of
 from tests.rls.spec import FUNCTIONS, NONE, REFUSED, TABLES, VIEWS
 from tests.rls.test_tables import condition
+from tests.sql.world import LOCATION, OTHER_LOCATION, PLAN
 
 LONG = "x" * 10_000
 UNKNOWN = "00000000-0000-4000-8000-00000000dead"
@@ -211,3 +212,36 @@ def test_garbage_in_a_query_is_no_server_error(http: Http, table: str, actor: st
     complaints["plan"] = complaint(http(actor, "GET", f"/{table}", Accept="application/vnd.pgrst.plan+json"))
     complaints["schema"] = complaint(http(actor, "GET", f"/{table}", Accept_Profile="private"))
     assert "\n".join(f"{what}: {wrong}" for what, wrong in complaints.items() if wrong) == ""
+
+
+NEW_STATION = {"id": "NEW", "location_id": str(LOCATION)}
+NEW_RULE = {"tariff_plan_id": str(PLAN), "name": "x", "tariff_type": "per_kwh", "price": 1}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "told"),
+    [
+        ("POST", "/stations", NEW_STATION | {"id": "st-1"}, 409, "stations_lower_id_key"),
+        ("POST", "/stations", NEW_STATION | {"serial_number": "KNOWN"}, 409, "stations_serial_number_key"),
+        ("POST", "/stations", NEW_STATION | {"location_id": UNKNOWN}, 403, 'row-level security policy for table "stations"'),
+        ("POST", "/stations", NEW_STATION | {"location_id": str(OTHER_LOCATION)}, 403, "row-level security policy"),
+        ("POST", "/stations", NEW_STATION | {"price_per_kwh": -1}, 400, '"price_per_kwh is not negative"'),
+        ("POST", "/stations", NEW_STATION | {"currency": "som"}, 400, '"currency is three capital letters"'),
+        ("POST", "/stations", NEW_STATION | {"status": "broken"}, 400, 'enum station_operation: "broken"'),
+        ("POST", "/stations", NEW_STATION | {"clock_time_zone": "Mars"}, 400, 'clock_time_zone "Mars" is not known'),
+        ("POST", "/stations", {"location_id": str(LOCATION)}, 400, 'null value in column "id"'),
+        ("POST", "/tariff_rules", NEW_RULE | {"price": -1}, 400, '"price is not negative"'),
+        ("POST", "/tariff_rules", NEW_RULE | {"days_of_week": [8]}, 400, '"days_of_week are days from 1 to 7"'),
+        ("POST", "/locations", {"name": ""}, 400, '"name is not empty"'),
+        ("POST", "/locations", {"name": "x", "latitude": 100}, 400, '"latitude is from -90 to 90"'),
+        ("DELETE", f"/locations?id=eq.{LOCATION}", None, 409, 'on table "stations"'),
+        ("DELETE", "/stations?id=eq.ST-1", None, 409, 'on table "charging_sessions"'),
+        ("DELETE", f"/tariff_plans?id=eq.{PLAN}", None, 409, 'on table "stations"'),
+    ],
+)  # fmt: skip
+def test_ordinary_mistake_is_told_by_its_name(
+    http: Http, method: str, path: str, body: object, status: int, told: str
+) -> None:
+    http.world.sql("update stations set serial_number = 'KNOWN' where id = 'ST-1'")
+    answer = http("operator", method, path, body)
+    assert (answer.status, told in answer.body["message"]) == (status, True), answer.body

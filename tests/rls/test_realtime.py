@@ -9,7 +9,7 @@ import pytest
 
 from tests.rls.rows import ACTORS, FIRST, role_of
 from tests.rls.spec import NONE, TOPICS
-from tests.sql.world import ACCOUNT, COMPANY, DRIVER, LOCATION, World
+from tests.sql.world import ACCOUNT, COMPANY, DRIVER, LOCATION, OPERATOR, World
 from tests.support import acting_as
 
 NO_TOPICS = (
@@ -86,6 +86,15 @@ def test_user_who_was_shut_out_joins_nothing(world: World) -> None:
     world.sql("update users set is_active = false where id = %s", DRIVER)
     assert not joined(world, "driver", f"session:{session}")
     assert not joined(world, "driver", "station:ST-1")
+
+
+@pytest.mark.parametrize("change", ["role = 'driver'", "is_active = false", "client_id = null"])
+def test_who_is_no_operator_any_more_joins_nothing_of_the_company(world: World, change: str) -> None:
+    """The same token, at its next join or renewal."""
+    theirs = ("session:{session}", "command:{command}", "station:SPARE-own", f"client:{COMPANY}")
+    assert all(joined(world, "operator", name(world, topic)) for topic in theirs)
+    world.sql(f"update users set {change} where id = %s", OPERATOR)
+    assert not any(joined(world, "operator", name(world, topic)) for topic in theirs)
 
 
 def test_joining_does_not_read_the_whole_table(world: World) -> None:

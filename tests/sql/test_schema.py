@@ -347,6 +347,15 @@ def test_every_column_and_type_has_a_comment(catalogue: psycopg.Connection[Any])
     )
 
 
+def test_constraints_that_people_may_violate_say_what_they_want(catalogue: psycopg.Connection[Any]) -> None:
+    """The message names the constraint, and nothing else tells what is wrong with the row."""
+    assert not column(
+        catalogue,
+        "select conrelid::regclass || ' ' || conname from pg_constraint where contype = 'c' and connamespace = 'public'::regnamespace"
+        " and has_any_column_privilege('authenticated', conrelid, 'insert') and conname !~ ' '",
+    )
+
+
 def test_every_foreign_key_has_an_index(catalogue: psycopg.Connection[Any]) -> None:
     assert not column(
         catalogue,
