@@ -2,7 +2,8 @@
 
 An idle bridge sends an event at once; while a request is under way the next events gather, and go when it ends, when
 they fill a request, or when the one under way takes long. After a request with many events it waits a few milliseconds
-for the stations that it answered. So no timer delays an idle bridge, and the busier it is the larger its batches.
+for the stations that it answered. So no timer delays an idle bridge, and the busier it is the larger its batches. Under
+load a request takes half of what is on its way, so that two of them overlap: the bridge works while the database does.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 # Pauses between repeats of a request; the last one is repeated while the retry window lasts.
 _RETRY_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 _BUSY = 8  # events in a request from which on the bridge is under load
+_WORTH_A_REQUEST = 16  # events; of fewer the cost of a request of their own is more than two at once save
 # Pauses of deliver(), whose events nobody else will repeat.
 _DELIVER_PAUSES_S = (1.0, 2.0, 5.0, 10.0)
 
@@ -56,7 +58,7 @@ class Ingest:
         self._busy: set[str] = set()  # stations with an event in a request under way
         self._requests: set[asyncio.Task[None]] = set()
         self._last_started = self._last_ended = 0.0
-        self._expected = 0  # under load: how many events will wait once the stations just answered have gone on
+        self._expected = 0  # under load: how many events will be on their way once the stations answered have gone on
         self._timer: asyncio.TimerHandle | None = None
         self._down = False
         self._closed = False
@@ -102,6 +104,16 @@ class Ingest:
         while self._requests:
             await asyncio.wait(set(self._requests))
 
+    @property
+    def _full(self) -> int:
+        """How many events make a request that waits for no more."""
+        half = (self._expected + 1) // 2
+        return (
+            min(half, self._settings.ingest_batch_size)
+            if half >= _WORTH_A_REQUEST
+            else self._settings.ingest_batch_size
+        )
+
     def _send(self) -> None:
         """Start as many requests as there may be."""
         # While Supabase is away one request at a time is enough to find out when it is back.
@@ -123,7 +135,7 @@ class Ingest:
 
     def _wait_s(self) -> float:
         """How long the next request had better wait for more events, seconds; 0 or less: not at all."""
-        if len(self._pending) >= self._settings.ingest_batch_size:
+        if len(self._pending) >= self._full:
             return 0
         if self._requests:
             # A near database answers in less than the spacing: then one full request at a time costs everybody the
@@ -153,7 +165,8 @@ class Ingest:
         waiting: list[_Item] = []
         passed_over: set[str] = set()
         size = 0
-        while self._pending and len(batch) < self._settings.ingest_batch_size:
+        full = self._full
+        while self._pending and len(batch) < full:
             item = self._pending.popleft()
             if item.future.done():  # its submitter was cancelled
                 continue
@@ -224,8 +237,8 @@ class Ingest:
                 if self._down:
                     self._down = False
                     log.info("Supabase is back")
-                # Those that wait, and the next of each station answered now.
-                self._expected = len(self._pending) + len(batch) if len(batch) >= _BUSY else 0
+                # Those that wait, those of other requests, and the next of each station answered now.
+                self._expected = len(self._pending) + len(self._busy) if len(batch) >= _BUSY else 0
                 for item, reply in zip(batch, replies, strict=True):
                     if not item.future.done():
                         item.future.set_result(reply)

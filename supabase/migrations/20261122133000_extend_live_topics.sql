@@ -27,6 +27,7 @@ create table private.live_locations (
 comment on table private.live_locations is 'When the topic of a location got its last roll-up.';
 
 create table private.live_waiting (
+  id bigint generated always as identity primary key,
   location_id uuid not null
 );
 comment on table private.live_waiting is 'Locations that changed too soon after their last roll-up; a row for each change, because a row of their own would have to be waited for.';

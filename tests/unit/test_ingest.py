@@ -69,6 +69,25 @@ async def test_under_load_a_request_waits_for_the_stations_that_were_just_answer
     assert sizes[3] >= 19
 
 
+async def test_under_load_two_requests_overlap_each_with_half_of_the_stations(supabase: FakeSupabase) -> None:
+    """So that the bridge parses answers and stations' messages while the database stores the other half."""
+    ingest = make(supabase, ingest_linger=1)
+
+    async def station(number: int) -> None:
+        for message in range(3):
+            await ingest.submit(event(f"S{number}", str(message)))
+
+    supabase.hold = asyncio.Event()
+    stations = [asyncio.create_task(station(number)) for number in range(48)]
+    await supabase.until(lambda: len(supabase.batches) == 2)
+    held, supabase.hold = supabase.hold, asyncio.Event()
+    held.set()  # the first two are answered, those that follow are not
+    await supabase.until(lambda: len(supabase.batches) == 4)
+    assert [len(batch) for batch in supabase.batches] == [1, 47, 24, 24]
+    supabase.hold.set()
+    await asyncio.gather(*stations)
+
+
 async def test_under_load_nobody_waits_for_stations_that_stay_silent(supabase: FakeSupabase) -> None:
     ingest = make(supabase, ingest_linger=0.01)
     await asyncio.gather(*(ingest.submit(event(f"S{number}")) for number in range(20)))
