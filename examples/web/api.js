@@ -29,13 +29,21 @@ export async function signIn(email, password) {
   if (error) throw wrap(error);
 }
 
-const UNREACHABLE = { message: "The server cannot be reached.", hint: "Check your connection; this page tries again by itself.", unreachable: true };
+const UNREACHABLE = {
+  message: "The server cannot be reached.",
+  hint: "Check your connection; this page tries again by itself.",
+  unreachable: true,
+};
 
 const IN_OTHER_WORDS = {
-  invalid_credentials: { message: "E-mail or password is wrong.", hint: "Both are checked together; see that Caps Lock is off." },
+  invalid_credentials: {
+    message: "E-mail or password is wrong.",
+    hint: "Both are checked together; see that Caps Lock is off.",
+  },
   over_request_rate_limit: { message: "Too many attempts.", hint: "Wait a minute, then try again." },
   PGRST301: { message: "Your session has ended.", hint: "Sign in again." },
   PGRST303: { message: "Your session has ended.", hint: "Sign in again." },
+  "22P02": { message: "There is nothing at this address.", hint: "It may be mistyped." },
   42501: { message: "You may not do that.", hint: "Your role gives no right to it." },
 };
 

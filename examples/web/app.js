@@ -38,7 +38,11 @@ async function show() {
     if (signal.aborted) return;
     fill(main, root);
     window.scrollTo(0, 0);
-    await fillPage(root, { signal, params: page.path.exec(path)?.slice(1).map(decodeURIComponent) ?? [], query: queryOf() });
+    await fillPage(root, {
+      signal,
+      params: page.path.exec(path)?.slice(1).map(decodeURIComponent) ?? [],
+      query: queryOf(),
+    });
   } catch (error) {
     if (signal.aborted) return;
     fill(main, fill(root, problem(error)));
@@ -55,7 +59,10 @@ const queryOf = () => new URLSearchParams(address().split("?")[1] ?? "");
 
 function drawNav(path) {
   const link = (to, text) => h("a", { href: `#${to}`, "aria-current": path === to ? "page" : null }, text);
-  fill(document.getElementById("nav"), me.id && [link("/", "Stations"), link("/history", "My charges"), me.operates && link("/operator", "Operator")]);
+  fill(
+    document.getElementById("nav"),
+    me.id && [link("/", "Stations"), link("/history", "My charges"), me.operates && link("/operator", "Operator")],
+  );
 }
 
 function drawAccount() {
@@ -72,7 +79,8 @@ function drawAccount() {
           "a",
           { class: "balance", href: "#/account" },
           `Balance ${money(me.account.balance, me.account.currency)}`,
-          me.account.held > 0 && h("span", { class: "held" }, `, ${money(me.account.held, me.account.currency)} on hold`),
+          me.account.held > 0 &&
+            h("span", { class: "held" }, `, ${money(me.account.held, me.account.currency)} on hold`),
         ),
     ),
     h("button", { type: "button", class: "quiet", onclick: leave }, "Sign out"),
@@ -108,13 +116,29 @@ async function findSession() {
       fill(banner);
       refreshMe().catch(() => {});
     } else {
-      const words = row.status === "pending" ? "waiting for the station" : `${kwh(row.energy, 3)} · ${money(row.amount, row.currency)}`;
-      fill(banner, h("a", { class: "under-way", href: `#/session/${session.id}` }, h("span", { class: "beat", "aria-hidden": "true" }), `${row.station_id}: ${words}`));
+      const words = row.status === "pending"
+        ? "waiting for the station"
+        : `${kwh(row.energy, 3)} · ${money(row.amount, row.currency)}`;
+      fill(
+        banner,
+        h(
+          "a",
+          { class: "under-way", href: `#/session/${session.id}` },
+          h("span", { class: "beat", "aria-hidden": "true" }),
+          `${row.station_id}: ${words}`,
+        ),
+      );
     }
   };
   if (!session) return fill(banner);
   draw(session);
-  const read = async () => draw(await ask(supabase.from("charging_sessions").select("id,status,station_id,energy,amount,currency").eq("id", session.id).single()));
+  const read = async () =>
+    draw(
+      await ask(
+        supabase.from("charging_sessions").select("id,status,station_id,energy,amount,currency").eq("id", session.id)
+          .single(),
+      ),
+    );
   endFollowing = follow(`session:${session.id}`, { session: draw }, read);
 }
 

@@ -11,19 +11,46 @@ export function linesTable(cost, caption) {
     "table",
     { class: "lines" },
     h("caption", { class: "sr-only" }, caption),
-    h("thead", null, h("tr", null, h("th", { scope: "col" }, "What"), h("th", { scope: "col" }, "Quantity"), h("th", { scope: "col", class: "number" }, "Amount"))),
+    h(
+      "thead",
+      null,
+      h(
+        "tr",
+        null,
+        h("th", { scope: "col" }, "What"),
+        h("th", { scope: "col" }, "Quantity"),
+        h("th", { scope: "col", class: "number" }, "Amount"),
+      ),
+    ),
     h(
       "tbody",
       null,
       lines.map((line) =>
-        h("tr", { dataset: { amount: line.amount } }, h("th", { scope: "row" }, line.rule_name), h("td", null, quantityOf(line, currency)), h("td", { class: "number" }, money(line.amount, currency))),
+        h(
+          "tr",
+          { dataset: { amount: line.amount } },
+          h("th", { scope: "row" }, line.rule_name),
+          h("td", null, quantityOf(line, currency)),
+          h("td", { class: "number" }, money(line.amount, currency)),
+        )
       ),
     ),
     h(
       "tfoot",
       null,
-      h("tr", { dataset: { total: cost.cost } }, h("th", { scope: "row", colspan: 2 }, "Total"), h("td", { class: "number total" }, money(cost.cost, currency))),
-      cost.vat > 0 && h("tr", { class: "vat" }, h("th", { scope: "row", colspan: 2 }, "VAT in it"), h("td", { class: "number" }, money(cost.vat, currency))),
+      h(
+        "tr",
+        { dataset: { total: cost.cost } },
+        h("th", { scope: "row", colspan: 2 }, "Total"),
+        h("td", { class: "number total" }, money(cost.cost, currency)),
+      ),
+      cost.vat > 0 &&
+        h(
+          "tr",
+          { class: "vat" },
+          h("th", { scope: "row", colspan: 2 }, "VAT in it"),
+          h("td", { class: "number" }, money(cost.vat, currency)),
+        ),
     ),
   );
 }
@@ -44,13 +71,23 @@ export async function receipt(sessionId) {
     [location.name, location.address, location.city],
     [bill.station_id, bill.connector_id && `connector ${bill.connector_id}`, bill.connector_type],
     [fromTo(bill.start_time, bill.stop_time, timeZone), kwh(bill.energy_kwh, 3)],
-    [bill.plan_name && `Tariff ${bill.plan_name}`, bill.discount_percent && `discount ${plain(bill.discount_percent)} %`],
+    [
+      bill.plan_name && `Tariff ${bill.plan_name}`,
+      bill.discount_percent && `discount ${plain(bill.discount_percent)} %`,
+    ],
   ];
   return h(
     "section",
     { class: "card receipt", "aria-labelledby": "receipt-name" },
-    h("div", { class: "row" }, h("h2", { id: "receipt-name" }, `Receipt no. ${bill.transaction_id}`), h("button", { type: "button", class: "quiet no-print", onclick: () => print() }, "Print")),
-    facts.map((line) => line.filter(Boolean).join(" · ")).filter(Boolean).map((line) => h("p", { class: "hint" }, line)),
+    h(
+      "div",
+      { class: "row" },
+      h("h2", { id: "receipt-name" }, `Receipt no. ${bill.transaction_id}`),
+      h("button", { type: "button", class: "quiet no-print", onclick: () => print() }, "Print"),
+    ),
+    facts.map((line) => line.filter(Boolean).join(" · ")).filter(Boolean).map((line) =>
+      h("p", { class: "hint" }, line)
+    ),
     linesTable(bill, "Lines of the bill"),
   );
 }

@@ -1,4 +1,4 @@
-// What the form for a command knows: the fields of each action (OCPP 1.6 §6), and the states that a command goes through.
+// What the form for a command knows: the fields of each action (OCPP 1.6 §6), and the states of a command.
 
 const connector = { name: "connectorId", label: "Connector", kind: "integer", value: 1 };
 const wholeStation = { ...connector, label: "Connector (0: the whole station)" };
@@ -8,7 +8,14 @@ export const ACTIONS = {
     {
       name: "requestedMessage",
       label: "Message",
-      options: ["StatusNotification", "MeterValues", "Heartbeat", "BootNotification", "DiagnosticsStatusNotification", "FirmwareStatusNotification"],
+      options: [
+        "StatusNotification",
+        "MeterValues",
+        "Heartbeat",
+        "BootNotification",
+        "DiagnosticsStatusNotification",
+        "FirmwareStatusNotification",
+      ],
     },
     { ...connector, label: "Connector (may stay empty)", optional: true },
   ],
@@ -44,7 +51,16 @@ export function payloadOf(action, values) {
   return payload;
 }
 
-const TONES = { queued: "busy", sent: "busy", accepted: "ok", rejected: "bad", failed: "bad", timed_out: "bad", expired: "bad", cancelled: "off" };
+const TONES = {
+  queued: "busy",
+  sent: "busy",
+  accepted: "ok",
+  rejected: "bad",
+  failed: "bad",
+  timed_out: "bad",
+  expired: "bad",
+  cancelled: "off",
+};
 const WORDS = { timed_out: "no answer in time" };
 
 export const toneOf = (status) => TONES[status];
@@ -61,6 +77,8 @@ export function stepsOf(command) {
     { name: "sent", at: sent_at, state: status === "sent" ? "now" : sent_at ? "done" : neverSent ? "skipped" : "todo" },
     { name: over ? wordsOf(status) : "answered", at: answered_at, state: over ? (good ? "done" : "failed") : "todo" },
   ];
-  if (WITH_EFFECT.has(action) && (!over || good)) steps.push({ name: "effect seen", at: effect_at, state: effect_at ? "done" : good ? "now" : "todo" });
+  if (WITH_EFFECT.has(action) && (!over || good)) {
+    steps.push({ name: "effect seen", at: effect_at, state: effect_at ? "done" : good ? "now" : "todo" });
+  }
   return steps;
 }

@@ -48,7 +48,13 @@ export function field(label, control, hint) {
   control.id ||= uniqueId("field");
   const hintId = hint ? `${control.id}-hint` : null;
   if (hintId) control.setAttribute("aria-describedby", hintId);
-  return h("div", { class: "field" }, h("label", { for: control.id }, label), control, hint && h("p", { class: "hint", id: hintId }, hint));
+  return h(
+    "div",
+    { class: "field" },
+    h("label", { for: control.id }, label),
+    control,
+    hint && h("p", { class: "hint", id: hintId }, hint),
+  );
 }
 
 /** A coloured word; the word says it, the colour only helps. */

@@ -11,7 +11,8 @@ function formatter(Kind, options) {
 const number = (value, options) => formatter(Intl.NumberFormat, options).format(value);
 
 /** Money with its currency; its decimals are the currency's. */
-export const money = (amount, currency) => number(amount ?? 0, { style: "currency", currency, currencyDisplay: "code" });
+export const money = (amount, currency) =>
+  number(amount ?? 0, { style: "currency", currency, currencyDisplay: "code" });
 
 /** A price, which may have more decimals than the currency: 0.1234 KGS. */
 export const price = (amount, currency) =>
@@ -38,7 +39,11 @@ export const dateTime = (time, timeZone) => at(time, { dateStyle: "medium", time
 export const month = (date) => at(date, { month: "short", year: "numeric", timeZone: "UTC" });
 
 /** "23 Nov 2026, 00:42 – 01:10" */
-export const fromTo = (start, end, timeZone) => formatter(Intl.DateTimeFormat, { dateStyle: "medium", timeStyle: "short", timeZone }).formatRange(new Date(start), new Date(end));
+export const fromTo = (start, end, timeZone) =>
+  formatter(Intl.DateTimeFormat, { dateStyle: "medium", timeStyle: "short", timeZone }).formatRange(
+    new Date(start),
+    new Date(end),
+  );
 
 /** Of seconds: 1:02:03. */
 export function duration(seconds) {

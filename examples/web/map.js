@@ -19,7 +19,8 @@ export class StationMap {
     this.places = [];
     this.view = null; // {longitude, latitude} of the middle, and px per degree of latitude
     this.svg = s("svg", { class: "map", role: "group", "aria-label": "Map of the locations" });
-    const button = (label, sign, act) => h("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick: act }, sign);
+    const button = (label, sign, act) =>
+      h("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick: act }, sign);
     this.element = h(
       "div",
       { class: "map-frame" },
@@ -61,7 +62,12 @@ export class StationMap {
   fit(places) {
     const latitudes = places.map(({ latitude }) => latitude);
     const longitudes = places.map(({ longitude }) => longitude);
-    const [south, north, west, east] = [Math.min(...latitudes), Math.max(...latitudes), Math.min(...longitudes), Math.max(...longitudes)];
+    const [south, north, west, east] = [
+      Math.min(...latitudes),
+      Math.max(...latitudes),
+      Math.min(...longitudes),
+      Math.max(...longitudes),
+    ];
     const latitude = (south + north) / 2;
     const { width, height } = this.size;
     const shrink = Math.cos((latitude * Math.PI) / 180); // a degree of longitude is shorter than one of latitude
@@ -106,11 +112,17 @@ export class StationMap {
     };
     for (const at of multiples(latitude - height / 2 / scale, latitude + height / 2 / scale)) {
       const { y } = this.project({ latitude: at, longitude });
-      lines.push(s("line", { x1: 0, x2: width, y1: y, y2: y }), s("text", { x: 6, y: y - 4 }, `${Math.abs(at).toFixed(digits)}° ${at < 0 ? "S" : "N"}`));
+      lines.push(
+        s("line", { x1: 0, x2: width, y1: y, y2: y }),
+        s("text", { x: 6, y: y - 4 }, `${Math.abs(at).toFixed(digits)}° ${at < 0 ? "S" : "N"}`),
+      );
     }
     for (const at of multiples(longitude - width / 2 / scale / shrink, longitude + width / 2 / scale / shrink)) {
       const { x } = this.project({ latitude, longitude: at });
-      lines.push(s("line", { x1: x, x2: x, y1: 0, y2: height }), s("text", { x: x + 4, y: height - 6 }, `${Math.abs(at).toFixed(digits)}° ${at < 0 ? "W" : "E"}`));
+      lines.push(
+        s("line", { x1: x, x2: x, y1: 0, y2: height }),
+        s("text", { x: x + 4, y: height - 6 }, `${Math.abs(at).toFixed(digits)}° ${at < 0 ? "W" : "E"}`),
+      );
     }
     return s("g", { class: "grid", "aria-hidden": "true" }, lines);
   }
@@ -118,7 +130,8 @@ export class StationMap {
   scaleBar() {
     const { width, height } = this.size;
     const pxPerKm = this.view.scale / KM_PER_DEGREE;
-    const km = [500, 200, 100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05].find((length) => length * pxPerKm <= 110) ?? 0.05;
+    const km = [500, 200, 100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05].find((length) => length * pxPerKm <= 110) ??
+      0.05;
     const [x, y, length] = [width - 14, height - 22, km * pxPerKm];
     return s(
       "g",
@@ -142,7 +155,9 @@ export class StationMap {
   markers() {
     const { width, height } = this.size;
     const taken = [[width - BUTTONS.width, 0, width, BUTTONS.height]];
-    const visible = this.clusters().filter(({ x, y }) => x > -MARKER && y > -MARKER && x < width + MARKER && y < height + MARKER);
+    const visible = this.clusters().filter(({ x, y }) =>
+      x > -MARKER && y > -MARKER && x < width + MARKER && y < height + MARKER
+    );
     for (const { x, y } of visible) taken.push([x - MARKER, y - MARKER, x + MARKER, y + MARKER]);
     return visible.map((cluster) => this.marker(cluster, taken));
   }
@@ -160,7 +175,9 @@ export class StationMap {
         role: "button",
         tabindex: 0,
         dataset: { tone, key: places[0].id },
-        "aria-label": one ? `${one.name}: ${one.state}` : `${places.length} places: ${places.map((place) => place.name).join(", ")}. Zoom in.`,
+        "aria-label": one
+          ? `${one.name}: ${one.state}`
+          : `${places.length} places: ${places.map((place) => place.name).join(", ")}. Zoom in.`,
         onclick: act,
         onkeydown: (event) => {
           if (event.key !== "Enter" && event.key !== " ") return;
@@ -168,9 +185,15 @@ export class StationMap {
           act();
         },
       },
-      s("title", null, one ? `${one.name}: ${one.state}` : places.map((place) => `${place.name}: ${place.state}`).join("\n")),
+      s(
+        "title",
+        null,
+        one ? `${one.name}: ${one.state}` : places.map((place) => `${place.name}: ${place.state}`).join("\n"),
+      ),
       s("circle", { cx: x, cy: y, r: MARKER }),
-      one ? s("path", { class: "bolt", d: `M${x + 1} ${y - 7}l-5.5 8h4l-.8 6 6-8.5h-4z` }) : s("text", { class: "count", x, y: y + 4.5 }, places.length),
+      one
+        ? s("path", { class: "bolt", d: `M${x + 1} ${y - 7}l-5.5 8h4l-.8 6 6-8.5h-4z` })
+        : s("text", { class: "count", x, y: y + 4.5 }, places.length),
       this.label(one ? one.name : placeOf(places, name), x, y, taken),
     );
   }
@@ -187,7 +210,8 @@ export class StationMap {
     const { width } = this.size;
     const free = sides.find(
       ([, , , box]) =>
-        box[0] >= 0 && box[2] <= width && !taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1]),
+        box[0] >= 0 && box[2] <= width &&
+        !taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1]),
     );
     if (!free) return null;
     taken.push(free[3]);

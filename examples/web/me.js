@@ -20,7 +20,9 @@ export async function refreshMe() {
   const { data } = await supabase.auth.getSession();
   const user = data.session?.user;
   if (!user) return become(NOBODY);
-  const row = await ask(supabase.from("users").select("full_name,email,role,client:clients(*)").eq("id", user.id).maybeSingle());
+  const row = await ask(
+    supabase.from("users").select("full_name,email,role,client:clients(*)").eq("id", user.id).maybeSingle(),
+  );
   become({
     id: user.id,
     name: row?.full_name || user.email,

@@ -12,8 +12,20 @@ const SHORTEST_MS = 60_000; // an axis of two seconds would tell nothing
 
 const PANELS = [
   { name: "Power", tone: "power", value: ({ power }) => power && power / 1000, text: ({ power }) => kw(power) },
-  { name: "Energy", tone: "energy", value: ({ energy }) => energy, text: ({ energy }) => kwh(energy, 3), limit: ({ limitEnergy }) => limitEnergy },
-  { name: "Cost", tone: "cost", value: ({ amount }) => amount, text: ({ amount }, currency) => money(amount, currency), limit: ({ limitAmount }) => limitAmount },
+  {
+    name: "Energy",
+    tone: "energy",
+    value: ({ energy }) => energy,
+    text: ({ energy }) => kwh(energy, 3),
+    limit: ({ limitEnergy }) => limitEnergy,
+  },
+  {
+    name: "Cost",
+    tone: "cost",
+    value: ({ amount }) => amount,
+    text: ({ amount }, currency) => money(amount, currency),
+    limit: ({ limitAmount }) => limitAmount,
+  },
 ];
 
 export class SessionPlot {
@@ -30,7 +42,21 @@ export class SessionPlot {
       h(
         "div",
         { class: "scroll", tabindex: 0, role: "region", "aria-label": "Readings" },
-        h("table", null, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Time"), PANELS.map(({ name }) => h("th", { scope: "col", class: "number" }, name)))), this.table),
+        h(
+          "table",
+          null,
+          h(
+            "thead",
+            null,
+            h(
+              "tr",
+              null,
+              h("th", { scope: "col" }, "Time"),
+              PANELS.map(({ name }) => h("th", { scope: "col", class: "number" }, name)),
+            ),
+          ),
+          this.table,
+        ),
       ),
     );
     this.hover = null;
@@ -51,7 +77,10 @@ export class SessionPlot {
     if (clientX === null || this.points.length === 0) this.hover = null;
     else {
       const x = clientX - this.svg.getBoundingClientRect().left;
-      this.hover = this.points.reduce((best, one) => (Math.abs(this.x(one.at) - x) < Math.abs(this.x(best.at) - x) ? one : best));
+      this.hover = this.points.reduce((
+        best,
+        one,
+      ) => (Math.abs(this.x(one.at) - x) < Math.abs(this.x(best.at) - x) ? one : best));
     }
     if (this.hover !== before) this.draw();
   }
@@ -72,8 +101,18 @@ export class SessionPlot {
     this.svg.setAttribute("viewBox", `0 0 ${this.width} ${height}`);
     this.svg.style.height = `${height}px`;
     const shown = this.hover ?? last;
-    fill(this.svg, PANELS.map((panel, index) => this.panel(panel, GAP + index * (PANEL + GAP), shown)), this.timeAxis(height, timeZone), this.crosshair(height, timeZone));
-    this.svg.setAttribute("aria-label", `Plot since ${clock(from, timeZone)}. Now: ${PANELS.map((panel) => `${panel.name} ${this.text(panel, last)}`).join(", ")}.`);
+    fill(
+      this.svg,
+      PANELS.map((panel, index) => this.panel(panel, GAP + index * (PANEL + GAP), shown)),
+      this.timeAxis(height, timeZone),
+      this.crosshair(height, timeZone),
+    );
+    this.svg.setAttribute(
+      "aria-label",
+      `Plot since ${clock(from, timeZone)}. Now: ${
+        PANELS.map((panel) => `${panel.name} ${this.text(panel, last)}`).join(", ")
+      }.`,
+    );
     this.drawTable();
   }
 
@@ -82,7 +121,12 @@ export class SessionPlot {
     fill(
       this.table,
       this.points.toReversed().map((one) =>
-        h("tr", null, h("td", null, exactClock(one.at, this.about.timeZone)), PANELS.map((panel) => h("td", { class: "number" }, this.text(panel, one)))),
+        h(
+          "tr",
+          null,
+          h("td", null, exactClock(one.at, this.about.timeZone)),
+          PANELS.map((panel) => h("td", { class: "number" }, this.text(panel, one))),
+        )
       ),
     );
   }
@@ -100,7 +144,9 @@ export class SessionPlot {
     const ceiling = niceCeiling(near ? Math.max(highest, limit) : highest);
     const bottom = top + PANEL;
     const y = (amount) => bottom - (amount / ceiling) * PANEL;
-    const path = known.map((one, index) => `${index === 0 ? "M" : "L"}${this.x(one.at).toFixed(1)} ${y(value(one)).toFixed(1)}`).join("");
+    const path = known.map((one, index) =>
+      `${index === 0 ? "M" : "L"}${this.x(one.at).toFixed(1)} ${y(value(one)).toFixed(1)}`
+    ).join("");
     const right = this.width - RIGHT;
     return s(
       "g",
@@ -115,9 +161,14 @@ export class SessionPlot {
       s("text", { class: "tick", x: LEFT - 6, y: bottom + 4 }, "0"),
       near && s("line", { class: "limit", x1: LEFT, x2: right, y1: y(limit), y2: y(limit) }),
       near && s("text", { class: "limit-name", x: LEFT + 6, y: y(limit) + 13 }, "Limit"),
-      known.length > 1 && s("path", { class: "area", d: `${path}L${this.x(known.at(-1).at).toFixed(1)} ${bottom}L${this.x(known[0].at).toFixed(1)} ${bottom}Z` }),
+      known.length > 1 &&
+        s("path", {
+          class: "area",
+          d: `${path}L${this.x(known.at(-1).at).toFixed(1)} ${bottom}L${this.x(known[0].at).toFixed(1)} ${bottom}Z`,
+        }),
       known.length > 1 && s("path", { class: "curve", d: path }),
-      known.length > 0 && s("circle", { class: "dot", cx: this.x(known.at(-1).at), cy: y(value(known.at(-1))), r: 3.5 }),
+      known.length > 0 &&
+        s("circle", { class: "dot", cx: this.x(known.at(-1).at), cy: y(value(known.at(-1))), r: 3.5 }),
     );
   }
 
@@ -140,7 +191,11 @@ export class SessionPlot {
       "g",
       { class: "crosshair" },
       s("line", { x1: x, x2: x, y1: GAP, y2: height - AXIS }),
-      s("text", { x: x + (anchor === "end" ? -5 : 5), y: GAP + 12, "text-anchor": anchor }, exactClock(this.hover.at, timeZone)),
+      s(
+        "text",
+        { x: x + (anchor === "end" ? -5 : 5), y: GAP + 12, "text-anchor": anchor },
+        exactClock(this.hover.at, timeZone),
+      ),
     );
   }
 }

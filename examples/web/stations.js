@@ -42,7 +42,9 @@ export function watchStations(stations, changed, signal) {
     const topic = stations.length > 1 && location ? `location:${location}` : `station:${id}`;
     topics.set(topic, [...(topics.get(topic) ?? []), id]);
   }
-  const ends = [...topics].slice(0, MOST_TOPICS).map(([topic, of]) => follow(topic, { location: mark(of), connector: mark(of), presence: mark(of), station: mark(of) }));
+  const ends = [...topics].slice(0, MOST_TOPICS).map(([topic, of]) =>
+    follow(topic, { location: mark(of), connector: mark(of), presence: mark(of), station: mark(of) })
+  );
   const timer = setInterval(() => document.hidden || read(ids).catch(() => {}), REFRESH_MS);
   signal.addEventListener("abort", () => {
     clearInterval(timer);
@@ -50,7 +52,12 @@ export function watchStations(stations, changed, signal) {
   });
 }
 
-const STATES = { free: ["ok", "Available"], faulted: ["bad", "Faulted"], unavailable: ["off", "Out of service"], offline: ["off", "Offline"] };
+const STATES = {
+  free: ["ok", "Available"],
+  faulted: ["bad", "Faulted"],
+  unavailable: ["off", "Out of service"],
+  offline: ["off", "Offline"],
+};
 const IN_USE = {
   Preparing: "Car plugged in",
   Charging: "Charging",
@@ -61,7 +68,8 @@ const IN_USE = {
 };
 
 /** Tone and words for a connector: ["ok", "Available"]. */
-export const connectorState = ({ availability, status }) => STATES[availability] ?? ["busy", IN_USE[status] ?? "In use"];
+export const connectorState = ({ availability, status }) =>
+  STATES[availability] ?? ["busy", IN_USE[status] ?? "In use"];
 
 /** Tone and words for the whole station: ["ok", "1 of 2 free"]. */
 export function stationState({ status, availability, connectors_free: free, connectors_count: count }) {
@@ -73,10 +81,14 @@ export function stationState({ status, availability, connectors_free: free, conn
 export const stationName = (station) => station.location_name ?? station.id;
 
 /** "Type2, 22 kW" */
-export const connectorName = ({ number, type, power }) => [type ?? `Connector ${number}`, power !== null && `${power} kW`].filter(Boolean).join(", ");
+export const connectorName = ({ number, type, power }) =>
+  [type ?? `Connector ${number}`, power !== null && `${power} kW`].filter(Boolean).join(", ");
 
 /** What a charge would cost, itemised: the calculation that also makes the bill. Throws ApiError. */
-export const quote = (stationId, energyKwh, more) => call("calculate_cost", { station_id: stationId, energy_kwh: energyKwh, ...more }, { get: true });
+export const quote = (stationId, energyKwh, more) =>
+  call("calculate_cost", { station_id: stationId, energy_kwh: energyKwh, ...more }, { get: true });
 
 /** "from KGS 15.00 per kWh" */
-export const priceText = ({ price_from: from, currency }) => (from === null ? "" : from === 0 ? "Energy is free" : `${price(from, currency)} per kWh`);
+export const priceText = (
+  { price_from: from, currency },
+) => (from === null ? "" : from === 0 ? "Energy is free" : `${price(from, currency)} per kWh`);

@@ -254,7 +254,10 @@ async def test_figures_go_on_when_the_line_to_realtime_was_lost(visit: Visit, ch
         await expect(driver.page.locator("#live")).to_have_text("Reconnecting …")
         energy = await driver.grows("Energy", energy)
         await expect(driver.page.locator("#live")).to_have_text("Live")
-        await driver.grows("Energy", energy)
+        energy = await driver.grows("Energy", energy)
+
+        assert proxy.freeze_realtime() > 0  # half open: neither end knows
+        await driver.grows("Energy", energy + Decimal("0.001"))
     driver.complaints = [text for text in driver.complaints if "WebSocket" not in text]
 
 
@@ -374,9 +377,14 @@ async def test_a_limit_is_warned_of_and_ends_the_charge(visit: Visit, charger: C
         driver = await visit()
         await driver.sign_in("DEMO_DRIVER")
         await driver.go("/station/KG-BSK-009")
+        await driver.page.get_by_label("At a cost").check()
+        await driver.page.get_by_label("Cost, KGS").fill("1000000")
+        await driver.page.get_by_role("button", name="Start charging").click()
+        await expect(driver.page.get_by_role("alert")).to_contain_text("OCBAL")
+        driver.expect_refusal(402)
         await driver.page.get_by_label("At whichever comes first").check()
         await driver.page.get_by_label("Energy, kWh").fill("0.4")
-        await driver.page.get_by_label("Cost, in the station's currency").fill("100")
+        await driver.page.get_by_label("Cost, KGS").fill("100")
         await driver.page.get_by_role("button", name="Start charging").click()
         await expect(driver.page.get_by_role("link", name="on hold")).to_be_visible()
         await expect(driver.page.get_by_role("progressbar", name="Limit of energy")).to_be_visible()

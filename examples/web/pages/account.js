@@ -7,7 +7,14 @@ import { me, refreshMe } from "../me.js";
 import { busy, problem } from "../say.js";
 
 const PAGE = 30;
-const KINDS = { top_up: "Top-up", hold: "Put on hold", release: "Hold given back", charge: "Charge", refund: "Refund", correction: "Correction" };
+const KINDS = {
+  top_up: "Top-up",
+  hold: "Put on hold",
+  release: "Hold given back",
+  charge: "Charge",
+  refund: "Refund",
+  correction: "Correction",
+};
 
 export async function show(root, { signal }) {
   await refreshMe();
@@ -17,14 +24,26 @@ export async function show(root, { signal }) {
     return;
   }
   const { balance, held, credit_limit: credit, currency } = me.account;
-  const figure = (name, amount) => h("div", { class: "figure" }, h("span", { class: "name" }, name), h("span", { class: "value" }, money(amount, currency)));
+  const figure = (name, amount) =>
+    h(
+      "div",
+      { class: "figure" },
+      h("span", { class: "name" }, name),
+      h("span", { class: "value" }, money(amount, currency)),
+    );
   const rows = h("tbody");
   const trouble = h("div");
   const more = h("button", { type: "button", hidden: true, onclick: () => busy(more, next) }, "Older entries");
   fill(
     root,
     h("h1", null, "Account"),
-    h("section", { class: "figures", "aria-label": "Figures" }, figure("Balance", balance), figure("On hold", held), credit > 0 && figure("Credit", credit)),
+    h(
+      "section",
+      { class: "figures", "aria-label": "Figures" },
+      figure("Balance", balance),
+      figure("On hold", held),
+      credit > 0 && figure("Credit", credit),
+    ),
     h(
       "section",
       { class: "card" },
@@ -32,7 +51,17 @@ export async function show(root, { signal }) {
       h(
         "table",
         null,
-        h("thead", null, h("tr", null, h("th", { scope: "col" }, "When"), h("th", { scope: "col" }, "What"), h("th", { scope: "col", class: "number" }, "Amount"))),
+        h(
+          "thead",
+          null,
+          h(
+            "tr",
+            null,
+            h("th", { scope: "col" }, "When"),
+            h("th", { scope: "col" }, "What"),
+            h("th", { scope: "col", class: "number" }, "Amount"),
+          ),
+        ),
         rows,
       ),
     ),
@@ -66,5 +95,11 @@ export async function show(root, { signal }) {
 
 function row({ kind, amount, currency, session_id: session, note, created_at: at }) {
   const what = session ? h("a", { href: `#/session/${session}` }, KINDS[kind]) : KINDS[kind];
-  return h("tr", null, h("td", null, dateTime(at)), h("td", null, what, note && h("span", { class: "hint" }, ` ${note}`)), h("td", { class: "number" }, money(amount, currency)));
+  return h(
+    "tr",
+    null,
+    h("td", null, dateTime(at)),
+    h("td", null, what, note && h("span", { class: "hint" }, ` ${note}`)),
+    h("td", { class: "number" }, money(amount, currency)),
+  );
 }

@@ -8,7 +8,12 @@ import { busy, problem } from "../say.js";
 
 const PAGE = 20;
 const MONTHS = 3;
-const STATES = { pending: ["busy", "Waiting"], started: ["ok", "Charging"], stopped: ["off", "Ended"], error: ["bad", "Failed"] };
+const STATES = {
+  pending: ["busy", "Waiting"],
+  started: ["ok", "Charging"],
+  stopped: ["off", "Ended"],
+  error: ["bad", "Failed"],
+};
 
 export async function show(root, { signal }) {
   const list = h("ul", { class: "sessions" });
@@ -33,14 +38,19 @@ export async function show(root, { signal }) {
       from += rows.length;
       list.append(...rows.map(item));
       more.hidden = rows.length < PAGE;
-      if (from === 0) fill(trouble, h("p", { class: "card" }, "Nothing yet. ", h("a", { href: "#/" }, "Find a station"), "."));
+      if (from === 0) {
+        fill(trouble, h("p", { class: "card" }, "Nothing yet. ", h("a", { href: "#/" }, "Find a station"), "."));
+      }
     } catch (error) {
       fill(trouble, problem(error));
       more.hidden = false;
     }
   }
   await next();
-  const totals = await ask(supabase.from("monthly_totals_by_driver").select("*").eq("user_id", me.id).order("month", { ascending: false }).limit(MONTHS));
+  const totals = await ask(
+    supabase.from("monthly_totals_by_driver").select("*").eq("user_id", me.id).order("month", { ascending: false })
+      .limit(MONTHS),
+  );
   if (!signal.aborted && totals.length > 0) fill(months, monthsOf(totals));
 }
 
@@ -80,7 +90,16 @@ function monthsOf(totals) {
       h(
         "table",
         null,
-        h("thead", null, h("tr", null, h("th", { scope: "col" }, "Month"), ["Charges", "Energy", "Cost"].map((name) => h("th", { scope: "col", class: "number" }, name)))),
+        h(
+          "thead",
+          null,
+          h(
+            "tr",
+            null,
+            h("th", { scope: "col" }, "Month"),
+            ["Charges", "Energy", "Cost"].map((name) => h("th", { scope: "col", class: "number" }, name)),
+          ),
+        ),
         h(
           "tbody",
           null,
@@ -89,8 +108,10 @@ function monthsOf(totals) {
               "tr",
               null,
               h("th", { scope: "row" }, month(total.month)),
-              [plain(total.sessions), kwh(total.energy), money(total.amount, total.currency)].map((text) => h("td", { class: "number" }, text)),
-            ),
+              [plain(total.sessions), kwh(total.energy), money(total.amount, total.currency)].map((text) =>
+                h("td", { class: "number" }, text)
+              ),
+            )
           ),
         ),
       ),

@@ -23,7 +23,17 @@ const FAULTS = {
 
 export async function show(root, { signal, query }) {
   if (!me.operates) {
-    fill(root, h("h1", null, "Operator"), h("p", { class: "card" }, "This page is for operators. Your role is ", h("strong", null, me.role ?? "not known"), "."));
+    fill(
+      root,
+      h("h1", null, "Operator"),
+      h(
+        "p",
+        { class: "card" },
+        "This page is for operators. Your role is ",
+        h("strong", null, me.role ?? "not known"),
+        ".",
+      ),
+    );
     return;
   }
   const section = (name, ...children) => h("section", { class: "card" }, h("h2", null, name), children);
@@ -47,7 +57,13 @@ export async function show(root, { signal, query }) {
     h(
       "div",
       { class: "columns" },
-      h("div", { class: "stack" }, section("Connected stations", connected), section("Sessions under way", sessions), section("Faults", faults)),
+      h(
+        "div",
+        { class: "stack" },
+        section("Connected stations", connected),
+        section("Sessions under way", sessions),
+        section("Faults", faults),
+      ),
       h("div", { class: "stack" }, section("Send a command", form.element, life), section("Recent commands", recent)),
     ),
   );
@@ -80,7 +96,11 @@ export async function show(root, { signal, query }) {
       const [stations, connections, under, broken, commands] = await Promise.all([
         ask(supabase.from("stations").select("id,status,location:locations(name,client_id)").order("id")),
         ask(supabase.from("connections").select("*").order("station_id")),
-        ask(supabase.from("session_history").select("*").in("status", ["pending", "started"]).order("created_at", { ascending: false })),
+        ask(
+          supabase.from("session_history").select("*").in("status", ["pending", "started"]).order("created_at", {
+            ascending: false,
+          }),
+        ),
         ask(supabase.from("faults").select("*").order("since", { ascending: false }).limit(MOST_FAULTS)),
         ask(supabase.from("commands").select("*").order("created_at", { ascending: false }).limit(RECENT)),
       ]);
@@ -92,14 +112,27 @@ export async function show(root, { signal, query }) {
         table(
           "Connected stations",
           ["Station", "Bridge", "Since", "Last heard"],
-          connections.map((one) => [stationButton(one.station_id), one.bridge_id, ago(one.connected_at), ago(one.last_message_at)]),
+          connections.map((
+            one,
+          ) => [stationButton(one.station_id), one.bridge_id, ago(one.connected_at), ago(one.last_message_at)]),
           "No station of yours is online.",
         ),
         connections.length > 0 && h("p", { class: "hint" }, `${connections.length} online.`),
       );
-      refill(sessions, table("Sessions under way", ["Charge", "Who", "Energy", "Power", "Cost", "Time"], under.map(sessionRow), "None."));
+      refill(
+        sessions,
+        table(
+          "Sessions under way",
+          ["Charge", "Who", "Energy", "Power", "Cost", "Time"],
+          under.map(sessionRow),
+          "None.",
+        ),
+      );
       refill(faults, table("Faults", ["Station", "What", "Since"], broken.map(faultRow), "None."));
-      refill(recent, table("Recent commands", ["Command", "State", "Station", "When"], commands.map(commandRow), "None yet."));
+      refill(
+        recent,
+        table("Recent commands", ["Command", "State", "Station", "When"], commands.map(commandRow), "None yet."),
+      );
     } catch (error) {
       if (!signal.aborted) fill(trouble, problem(error));
     }
@@ -131,7 +164,11 @@ export async function show(root, { signal, query }) {
 
 function sessionRow(session) {
   return [
-    h("a", { href: `#/session/${session.id}` }, `${session.station_id}${session.connector_id ? `, connector ${session.connector_id}` : ""}`),
+    h(
+      "a",
+      { href: `#/session/${session.id}` },
+      `${session.station_id}${session.connector_id ? `, connector ${session.connector_id}` : ""}`,
+    ),
     session.driver_name ?? "–",
     kwh(session.energy, 3),
     session.power_w === null ? "–" : kw(session.power_w),
@@ -169,19 +206,34 @@ function lifeOf(command) {
       "ol",
       null,
       stepsOf(command).map(({ name, at, state }) =>
-        h("li", { dataset: { state } }, h("span", { class: "step" }, name), h("span", { class: "hint" }, at ? exactClock(at) : state === "now" ? "…" : "")),
+        h(
+          "li",
+          { dataset: { state } },
+          h("span", { class: "step" }, name),
+          h("span", { class: "hint" }, at ? exactClock(at) : state === "now" ? "…" : ""),
+        )
       ),
     ),
     command.error && h("p", { class: "hint" }, command.error),
     command.late && h("p", { class: "hint" }, "The answer came after its time-out."),
-    command.result && h("details", { open: Object.keys(command.result).length < 3 }, h("summary", null, "Answer of the station"), h("pre", { tabindex: 0 }, JSON.stringify(command.result, null, 1))),
+    command.result &&
+      h(
+        "details",
+        { open: Object.keys(command.result).length < 3 },
+        h("summary", null, "Answer of the station"),
+        h("pre", { tabindex: 0 }, JSON.stringify(command.result, null, 1)),
+      ),
   );
 }
 
 /** The form; send(args) is the RPC's arguments and may throw. */
 function commandForm(send) {
   const station = h("select", { name: "station" });
-  const action = h("select", { name: "action", onchange: () => drawFields() }, Object.keys(ACTIONS).map((name) => h("option", { value: name }, name)));
+  const action = h(
+    "select",
+    { name: "action", onchange: () => drawFields() },
+    Object.keys(ACTIONS).map((name) => h("option", { value: name }, name)),
+  );
   const fields = h("div");
   const payload = h("textarea", { name: "payload", rows: 4, spellcheck: "false", autocapitalize: "off" });
   const trouble = h("div");
@@ -200,7 +252,9 @@ function commandForm(send) {
   }
 
   function write() {
-    const values = Object.fromEntries([...fields.querySelectorAll("input, select")].map((control) => [control.name, control.value]));
+    const values = Object.fromEntries(
+      [...fields.querySelectorAll("input, select")].map((control) => [control.name, control.value]),
+    );
     payload.value = JSON.stringify(payloadOf(action.value, values), null, 1);
   }
 
@@ -231,7 +285,12 @@ function commandForm(send) {
     field("Station", station),
     field("Action", action),
     fields,
-    h("details", null, h("summary", null, "Payload as JSON"), field("What is sent", payload, "The fields above write it; change it as you like.")),
+    h(
+      "details",
+      null,
+      h("summary", null, "Payload as JSON"),
+      field("What is sent", payload, "The fields above write it; change it as you like."),
+    ),
     trouble,
     button,
   );
@@ -244,7 +303,10 @@ function commandForm(send) {
     stations(rows, wished) {
       if (station.options.length === rows.length) return;
       const before = station.value || wished;
-      fill(station, rows.map(({ id, location }) => h("option", { value: id }, location ? `${id} (${location.name})` : id)));
+      fill(
+        station,
+        rows.map(({ id, location }) => h("option", { value: id }, location ? `${id} (${location.name})` : id)),
+      );
       if (before && rows.some(({ id }) => id === before)) station.value = before;
     },
   };

@@ -11,6 +11,7 @@ import { busy, problem, say, toast } from "../say.js";
 const COLUMNS = "*,station:stations(id,model,location:locations(name,city,time_zone))";
 const MOST_POINTS = 1000; // what one request of PostgREST gives
 const SAME_MS = 1500; // a reading heard on the topic and the same one read from its table
+const SILENCE_MS = 12_000; // longer than the 10 s between two updates: a line may be dead and not know it yet
 const WARN_AT = 0.8; // of a limit, as the server does
 
 const STATES = {
@@ -24,7 +25,11 @@ export async function show(root, { signal, params: [id] }) {
   const session = await ask(supabase.from("charging_sessions").select(COLUMNS).eq("id", id).maybeSingle());
   if (signal.aborted) return;
   if (!session) {
-    fill(root, h("h1", null, "Charge"), h("p", { class: "card" }, "There is no such charge among yours. ", h("a", { href: "#/history" }, "My charges")));
+    fill(
+      root,
+      h("h1", null, "Charge"),
+      h("p", { class: "card" }, "There is no such charge among yours. ", h("a", { href: "#/history" }, "My charges")),
+    );
     return;
   }
   const timeZone = session.station?.location?.time_zone;
@@ -33,7 +38,10 @@ export async function show(root, { signal, params: [id] }) {
   const state = h("div");
   const figure = (name) => {
     const value = h("span", { class: "value" }, "–");
-    return { value, element: h("div", { class: "figure", dataset: { name } }, h("span", { class: "name" }, name), value) };
+    return {
+      value,
+      element: h("div", { class: "figure", dataset: { name } }, h("span", { class: "name" }, name), value),
+    };
   };
   const figures = { energy: figure("Energy"), power: figure("Power"), cost: figure("Cost"), time: figure("Time") };
   const notes = h("div");
@@ -42,12 +50,22 @@ export async function show(root, { signal, params: [id] }) {
   const stopButton = h("button", { type: "button", class: "danger big", onclick: stop }, "Stop charging");
   const controls = h("div", null, trouble, stopButton);
   const bill = h("div");
-  const plotCard = h("section", { class: "card", "aria-labelledby": "plot-name", hidden: true }, h("h2", { id: "plot-name" }, "Power, energy and cost"), plot.element);
+  const plotCard = h(
+    "section",
+    { class: "card", "aria-labelledby": "plot-name", hidden: true },
+    h("h2", { id: "plot-name" }, "Power, energy and cost"),
+    plot.element,
+  );
   fill(
     root,
     h("p", { class: "back" }, h("a", { href: "#/history" }, "← My charges")),
     h("div", { class: "row" }, h("h1", null, session.station?.location?.name ?? session.station_id), state),
-    h("p", { class: "where" }, [session.station_id, session.connector_id && `connector ${session.connector_id}`, session.station?.location?.city].filter(Boolean).join(" · ")),
+    h(
+      "p",
+      { class: "where" },
+      [session.station_id, session.connector_id && `connector ${session.connector_id}`, session.station?.location?.city]
+        .filter(Boolean).join(" · "),
+    ),
     notes,
     h("section", { class: "figures", "aria-label": "Figures" }, Object.values(figures).map(({ element }) => element)),
     limits,
@@ -60,8 +78,8 @@ export async function show(root, { signal, params: [id] }) {
     fill(trouble);
     await busy(stopButton, async () => {
       try {
-        const answer = await call("stop_charge", { session_id: id });
-        change({ status: answer.status, stop_requested_at: answer.stop_requested_at });
+        await call("stop_charge", { session_id: id });
+        await read();
       } catch (error) {
         fill(trouble, problem(error));
       }
@@ -73,15 +91,26 @@ export async function show(root, { signal, params: [id] }) {
     const before = { ...session };
     Object.assign(session, news);
     if (before.status !== session.status) {
-      say({ pending: "", started: "Charging has begun.", stopped: `Charging has ended: ${kwh(session.energy, 3)}, ${money(session.amount, session.currency)}.`, error: "The charge came to nothing." }[session.status]);
+      say(
+        {
+          pending: "",
+          started: "Charging has begun.",
+          stopped: `Charging has ended: ${kwh(session.energy, 3)}, ${money(session.amount, session.currency)}.`,
+          error: "The charge came to nothing.",
+        }[session.status],
+      );
     }
-    if (!before.limit_reached_at && session.limit_reached_at) say("Your limit is used up: the station has been told to stop.");
+    if (!before.limit_reached_at && session.limit_reached_at) {
+      say("Your limit is used up: the station has been told to stop.");
+    }
     draw();
   }
 
   function tick() {
     const { start_time, stop_time } = session;
-    figures.time.value.textContent = start_time ? duration((new Date(stop_time ?? Date.now()) - new Date(start_time)) / 1000) : "–";
+    figures.time.value.textContent = start_time
+      ? duration((new Date(stop_time ?? Date.now()) - new Date(start_time)) / 1000)
+      : "–";
   }
 
   function draw() {
@@ -95,7 +124,11 @@ export async function show(root, { signal, params: [id] }) {
     tick();
     figures.power.element.hidden = !running;
     stopButton.hidden = !["pending", "started"].includes(status);
-    stopButton.textContent = status === "pending" ? "Cancel" : session.stop_requested_at ? "Stopping … press to ask again" : "Stop charging";
+    stopButton.textContent = status === "pending"
+      ? "Cancel"
+      : session.stop_requested_at
+      ? "Stopping … press to ask again"
+      : "Stop charging";
     fill(notes, notesOf(session, timeZone));
     fill(limits, ["pending", "started"].includes(status) && limitsOf(session));
     plotCard.hidden = points.all.length === 0;
@@ -109,10 +142,17 @@ export async function show(root, { signal, params: [id] }) {
     });
   }
 
+  let heardAt = Date.now();
   async function read() {
+    heardAt = Date.now();
     const [row, values] = await Promise.all([
       ask(supabase.from("charging_sessions").select(COLUMNS).eq("id", id).single()),
-      ask(supabase.from("meter_values").select("reported_at,energy_wh,power_w").eq("session_id", id).order("reported_at", { ascending: false }).limit(MOST_POINTS)),
+      ask(
+        supabase.from("meter_values").select("reported_at,energy_wh,power_w").eq("session_id", id).order(
+          "reported_at",
+          { ascending: false },
+        ).limit(MOST_POINTS),
+      ),
     ]);
     if (signal.aborted) return;
     points.addReadings(values, row);
@@ -131,6 +171,8 @@ export async function show(root, { signal, params: [id] }) {
   }
 
   const onSession = (payload) => {
+    heardAt = Date.now();
+    if (session.status === "stopped" && payload.status !== "stopped") return; // sent before what was read since
     points.addNow(payload);
     change(payload);
     if (payload.status === "stopped") read().catch((error) => fill(trouble, problem(error)));
@@ -142,9 +184,13 @@ export async function show(root, { signal, params: [id] }) {
 
   draw();
   await read();
-  if (signal.aborted || ["stopped", "error"].includes(session.status) && billed) return;
+  if (signal.aborted || billed) return;
   const end = follow(`session:${id}`, { session: onSession, limit_warning: onWarning }, read);
-  const timer = setInterval(tick, 1000);
+  const timer = setInterval(() => {
+    tick();
+    const over = session.status === "error" || billed;
+    if (!over && Date.now() - heardAt > SILENCE_MS && !document.hidden) read().catch(() => {}); // and again as long
+  }, 1000);
   signal.addEventListener("abort", () => {
     clearInterval(timer);
     end();
@@ -153,10 +199,22 @@ export async function show(root, { signal, params: [id] }) {
 
 function notesOf(session, timeZone) {
   const notes = [];
-  if (session.status === "pending") notes.push("The station has been asked to start. Plug the car in, if it is not yet.");
-  if (session.status === "error" && session.error) notes.push(`${session.error[0].toUpperCase()}${session.error.slice(1)}.`);
-  if (session.start_time) notes.push(session.stop_time ? `${fromTo(session.start_time, session.stop_time, timeZone)}.` : `Since ${dateTime(session.start_time, timeZone)}.`);
-  if (session.soc_percent !== null && session.status === "started") notes.push(`The battery is at ${plain(session.soc_percent, 0)} %.`);
+  if (session.status === "pending") {
+    notes.push("The station has been asked to start. Plug the car in, if it is not yet.");
+  }
+  if (session.status === "error" && session.error) {
+    notes.push(`${session.error[0].toUpperCase()}${session.error.slice(1)}.`);
+  }
+  if (session.start_time) {
+    notes.push(
+      session.stop_time
+        ? `${fromTo(session.start_time, session.stop_time, timeZone)}.`
+        : `Since ${dateTime(session.start_time, timeZone)}.`,
+    );
+  }
+  if (session.soc_percent !== null && session.status === "started") {
+    notes.push(`The battery is at ${plain(session.soc_percent, 0)} %.`);
+  }
   return notes.map((note) => h("p", { class: "hint" }, note));
 }
 
@@ -172,15 +230,35 @@ function limitsOf(session) {
     );
   };
   const bars = [];
-  if (session.limit_energy_kwh) bars.push(bar("Limit of energy", session.energy, session.limit_energy_kwh, `${kwh(session.energy, 3)} of ${kwh(session.limit_energy_kwh)}`));
-  if (session.limit_amount) bars.push(bar("Limit of cost", session.amount, session.limit_amount, `${money(session.amount, session.currency)} of ${money(session.limit_amount, session.currency)}`));
+  if (session.limit_energy_kwh) {
+    bars.push(
+      bar(
+        "Limit of energy",
+        session.energy,
+        session.limit_energy_kwh,
+        `${kwh(session.energy, 3)} of ${kwh(session.limit_energy_kwh)}`,
+      ),
+    );
+  }
+  if (session.limit_amount) {
+    bars.push(
+      bar(
+        "Limit of cost",
+        session.amount,
+        session.limit_amount,
+        `${money(session.amount, session.currency)} of ${money(session.limit_amount, session.currency)}`,
+      ),
+    );
+  }
   if (session.limit_warned_at) {
     const what = bars.length > 0 ? "limit" : "balance";
     bars.push(
       h(
         "p",
         { class: "warning" },
-        session.limit_reached_at ? `Your ${what} is used up: the station has been told to stop.` : `${percent(WARN_AT)} of your ${what} is used. The charge stops by itself at the end of it.`,
+        session.limit_reached_at
+          ? `Your ${what} is used up: the station has been told to stop.`
+          : `${percent(WARN_AT)} of your ${what} is used. The charge stops by itself at the end of it.`,
       ),
     );
   }
@@ -203,7 +281,12 @@ class Points {
     const from = new Date(start).getTime();
     this.readings = values
       .filter((value) => value.energy_wh !== null && startWh !== null)
-      .map((value) => ({ at: Math.max(from, new Date(value.reported_at).getTime()), power: value.power_w, energy: Math.min(Math.max(0, (value.energy_wh - startWh) / 1000), energy), amount: null }));
+      .map((value) => ({
+        at: Math.max(from, new Date(value.reported_at).getTime()),
+        power: value.power_w,
+        energy: Math.min(Math.max(0, (value.energy_wh - startWh) / 1000), energy),
+        amount: null,
+      }));
     this.readings.push({ at: from, power: null, energy: 0, amount: 0 });
     this.merge();
   }
@@ -220,7 +303,9 @@ class Points {
   }
 
   merge() {
-    const others = this.readings.filter((one) => one.amount === 0 || !this.heard.some(({ at }) => Math.abs(at - one.at) < SAME_MS));
+    const others = this.readings.filter((one) =>
+      one.amount === 0 || !this.heard.some(({ at }) => Math.abs(at - one.at) < SAME_MS)
+    );
     this.all = [...this.heard, ...others].sort((a, b) => a.at - b.at);
   }
 }

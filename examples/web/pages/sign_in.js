@@ -6,7 +6,13 @@ import { me, refreshMe } from "../me.js";
 import { busy, problem, say } from "../say.js";
 
 export function show(root, { query }) {
-  const email = h("input", { type: "email", name: "email", autocomplete: "username", required: true, inputmode: "email" });
+  const email = h("input", {
+    type: "email",
+    name: "email",
+    autocomplete: "username",
+    required: true,
+    inputmode: "email",
+  });
   const password = h("input", { type: "password", name: "password", autocomplete: "current-password", required: true });
   const trouble = h("div");
   const button = h("button", { type: "submit", class: "primary" }, "Sign in");

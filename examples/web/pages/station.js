@@ -6,7 +6,15 @@ import { field, fill, h, pill, refill } from "../dom.js";
 import { dateTime, kwh, plain, price } from "../format.js";
 import { me } from "../me.js";
 import { busy, problem } from "../say.js";
-import { connectorName, connectorState, quote, readStations, stationName, stationState, watchStations } from "../stations.js";
+import {
+  connectorName,
+  connectorState,
+  quote,
+  readStations,
+  stationName,
+  stationState,
+  watchStations,
+} from "../stations.js";
 
 const USUAL_KWH = 20; // of the example of a price
 
@@ -21,7 +29,11 @@ export async function show(root, { signal, params: [id] }) {
   let [station] = await readStations([id]);
   if (signal.aborted) return;
   if (!station) {
-    fill(root, h("h1", null, id), h("p", { class: "card" }, "There is no such station on the map. ", h("a", { href: "#/" }, "All stations")));
+    fill(
+      root,
+      h("h1", null, id),
+      h("p", { class: "card" }, "There is no such station on the map. ", h("a", { href: "#/" }, "All stations")),
+    );
     return;
   }
   const best = (connectors) => connectors.find(({ availability }) => availability === "free") ?? connectors[0];
@@ -29,7 +41,16 @@ export async function show(root, { signal, params: [id] }) {
   const state = h("div");
   const connectors = h("fieldset", { class: "choices" });
   const prices = h("div", { "aria-busy": "true" });
-  const example = h("input", { type: "number", name: "energy", min: 0, max: 1000, step: "any", value: USUAL_KWH, inputmode: "decimal", oninput: () => drawPrices() });
+  const example = h("input", {
+    type: "number",
+    name: "energy",
+    min: 0,
+    max: 1000,
+    step: "any",
+    value: USUAL_KWH,
+    inputmode: "decimal",
+    oninput: () => drawPrices(),
+  });
   const start = h("div");
   fill(
     root,
@@ -42,8 +63,19 @@ export async function show(root, { signal, params: [id] }) {
       h(
         "div",
         { class: "stack" },
-        h("section", { class: "card", "aria-labelledby": "connectors-name" }, h("h2", { id: "connectors-name" }, "Connectors"), connectors),
-        h("section", { class: "card", "aria-labelledby": "price-name" }, h("h2", { id: "price-name" }, "Price"), field("For this many kWh", example), prices),
+        h(
+          "section",
+          { class: "card", "aria-labelledby": "connectors-name" },
+          h("h2", { id: "connectors-name" }, "Connectors"),
+          connectors,
+        ),
+        h(
+          "section",
+          { class: "card", "aria-labelledby": "price-name" },
+          h("h2", { id: "price-name" }, "Price"),
+          field("For this many kWh", example),
+          prices,
+        ),
       ),
       h("section", { class: "card", "aria-labelledby": "start-name" }, h("h2", { id: "start-name" }, "Charge"), start),
     ),
@@ -74,7 +106,8 @@ export async function show(root, { signal, params: [id] }) {
           input,
           h("span", null, h("strong", null, `${connector.number}: ${connectorName(connector)}`)),
           pill(connectorTone, connectorWords),
-          connector.error_code && connector.error_code !== "NoError" && h("span", { class: "hint" }, connector.error_code),
+          connector.error_code && connector.error_code !== "NoError" &&
+            h("span", { class: "hint" }, connector.error_code),
         );
       }),
     );
@@ -121,26 +154,52 @@ export async function show(root, { signal, params: [id] }) {
 function breakdown(cost, change, energy, minutes, power) {
   return [
     linesTable(cost, `What ${kwh(energy)} would cost`),
-    h("p", { class: "hint" }, `If you plug in now${minutes && power ? `: about ${plain(minutes)} minutes at ${power} kW` : ""}. The bill comes from the same calculation.`),
+    h(
+      "p",
+      { class: "hint" },
+      `If you plug in now${
+        minutes && power ? `: about ${plain(minutes)} minutes at ${power} kW` : ""
+      }. The bill comes from the same calculation.`,
+    ),
     change.at && h("p", { class: "hint" }, `From ${dateTime(change.at, change.time_zone)}: ${ratesText(change)}.`),
   ];
 }
 
-function ratesText({ currency, price_per_kwh: energy, session_fee: session, price_per_minute: minute, parking_per_minute: parking }) {
+function ratesText(
+  { currency, price_per_kwh: energy, session_fee: session, price_per_minute: minute, parking_per_minute: parking },
+) {
   const parts = [
     [energy, "per kWh"],
     [minute, "per minute"],
     [session, "per session"],
     [parking, "per minute of parking"],
   ];
-  return parts.filter(([amount]) => amount > 0).map(([amount, per]) => `${price(amount, currency)} ${per}`).join(", ") || "free of charge";
+  return parts.filter(([amount]) => amount > 0).map(([amount, per]) => `${price(amount, currency)} ${per}`).join(
+    ", ",
+  ) || "free of charge";
 }
 
 function startForm(station, connectorId) {
-  const energy = h("input", { type: "number", name: "limit_energy_kwh", min: 0.001, step: "any", inputmode: "decimal", value: 10 });
-  const amount = h("input", { type: "number", name: "limit_amount", min: 0.01, step: "any", inputmode: "decimal", value: 200 });
+  const energy = h("input", {
+    type: "number",
+    name: "limit_energy_kwh",
+    required: true,
+    min: 0.001,
+    step: "any",
+    inputmode: "decimal",
+    value: 10,
+  });
+  const amount = h("input", {
+    type: "number",
+    name: "limit_amount",
+    required: true,
+    min: 0.01,
+    step: "any",
+    inputmode: "decimal",
+    value: 200,
+  });
   const energyField = field("Energy, kWh", energy);
-  const amountField = field("Cost, in the station's currency", amount);
+  const amountField = field(`Cost, ${station.currency}`, amount);
   const trouble = h("div");
   const button = h("button", { type: "submit", class: "primary big" }, "Start charging");
   const note = h("p", { class: "hint" });
@@ -184,13 +243,17 @@ function startForm(station, connectorId) {
           { class: "choice" },
           h("input", { type: "radio", name: "mode", value, checked: value === "none", onchange: () => choose(value) }),
           h("span", null, label, hint && h("span", { class: "hint" }, ` ${hint}`)),
-        ),
+        )
       ),
     ),
     energyField,
     amountField,
     trouble,
-    me.id ? button : h("a", { class: "button primary big", href: `#/sign-in?then=${encodeURIComponent(`/station/${station.id}`)}` }, "Sign in to charge"),
+    me.id ? button : h(
+      "a",
+      { class: "button primary big", href: `#/sign-in?then=${encodeURIComponent(`/station/${station.id}`)}` },
+      "Sign in to charge",
+    ),
     note,
   );
   choose(mode);
@@ -203,10 +266,10 @@ function startForm(station, connectorId) {
         mine
           ? h("a", { href: `#/session/${mine}` }, "A session is under way here: watch it")
           : tone === "off"
-            ? "The station cannot charge now."
-            : connector?.status === "Preparing"
-              ? "A car is plugged in: yours? Then start."
-              : "Start first, then plug in; or the other way round.",
+          ? "The station cannot charge now."
+          : connector?.status === "Preparing"
+          ? "A car is plugged in: yours? Then start."
+          : "Start first, then plug in; or the other way round.",
       );
     },
   };

@@ -5,7 +5,15 @@ import { field, fill, h, pill } from "../dom.js";
 import { plain } from "../format.js";
 import { StationMap } from "../map.js";
 import { busy, problem } from "../say.js";
-import { connectorName, connectorState, priceText, readStations, stationName, stationState, watchStations } from "../stations.js";
+import {
+  connectorName,
+  connectorState,
+  priceText,
+  readStations,
+  stationName,
+  stationState,
+  watchStations,
+} from "../stations.js";
 
 const NEAR_KM = 20040; // half way round the Earth: all of them, by distance
 const LOCATE = { timeout: 10_000, maximumAge: 60_000 };
@@ -13,8 +21,14 @@ const AC = /^type ?[12]/i;
 
 export async function show(root, { signal }) {
   const wanted = { text: "", free: false, dc: false, location: null, near: null }; // near: location id -> km
-  const search = h("input", { type: "search", name: "search", placeholder: "City, place or station", oninput: () => set({ text: search.value }) });
-  const chip = (text, act) => h("button", { type: "button", class: "chip", "aria-pressed": "false", onclick: act }, text);
+  const search = h("input", {
+    type: "search",
+    name: "search",
+    placeholder: "City, place or station",
+    oninput: () => set({ text: search.value }),
+  });
+  const chip = (text, act) =>
+    h("button", { type: "button", class: "chip", "aria-pressed": "false", onclick: act }, text);
   const free = chip("Free now", () => set({ free: !wanted.free }));
   const dc = chip("Fast (DC)", () => set({ dc: !wanted.dc }));
   const near = chip("Near me", () => (wanted.near ? set({ near: null }) : busy(near, locate)));
@@ -43,19 +57,34 @@ export async function show(root, { signal }) {
   async function locate() {
     fill(trouble);
     try {
-      const { coords } = await new Promise((resolve, reject) => navigator.geolocation.getCurrentPosition(resolve, reject, LOCATE));
-      const found = await call("nearby_locations", { latitude: coords.latitude, longitude: coords.longitude, radius_km: NEAR_KM }, { get: true });
+      const { coords } = await new Promise((resolve, reject) =>
+        navigator.geolocation.getCurrentPosition(resolve, reject, LOCATE)
+      );
+      const found = await call("nearby_locations", {
+        latitude: coords.latitude,
+        longitude: coords.longitude,
+        radius_km: NEAR_KM,
+      }, { get: true });
       set({ near: new Map(found.map(({ id, distance_km }) => [id, distance_km])) });
     } catch (error) {
       const refused = error instanceof GeolocationPositionError;
-      fill(trouble, problem(refused ? { message: "Your place is not known.", hint: "Allow this page to see it, in the browser's settings." } : error));
+      fill(
+        trouble,
+        problem(
+          refused
+            ? { message: "Your place is not known.", hint: "Allow this page to see it, in the browser's settings." }
+            : error,
+        ),
+      );
     }
   }
 
   function set(change) {
     Object.assign(wanted, change);
     const at = [...stations.values()].find((station) => station.location_id === wanted.location);
-    for (const [button, on] of [[free, wanted.free], [dc, wanted.dc], [near, wanted.near], [place, at]]) button.setAttribute("aria-pressed", String(Boolean(on)));
+    for (const [button, on] of [[free, wanted.free], [dc, wanted.dc], [near, wanted.near], [place, at]]) {
+      button.setAttribute("aria-pressed", String(Boolean(on)));
+    }
     place.hidden = !at;
     place.textContent = at ? `At ${stationName(at)} ✕` : "";
     draw();
@@ -87,7 +116,9 @@ export async function show(root, { signal }) {
       cards.get(station.id).draw(station, wanted.near?.get(station.location_id));
       return cards.get(station.id).element;
     });
-    if (list.children.length !== elements.length || elements.some((element, index) => list.children[index] !== element)) fill(list, elements);
+    if (
+      list.children.length !== elements.length || elements.some((element, index) => list.children[index] !== element)
+    ) fill(list, elements);
     map.update(places([...stations.values()]));
   }
 
@@ -106,19 +137,36 @@ function card(id) {
   const where = h("p", { class: "where" });
   const connectors = h("ul", { class: "connectors" });
   const price = h("p", { class: "price" });
-  const element = h("li", null, h("a", { class: "card station", href: `#/station/${encodeURIComponent(id)}` }, h("div", { class: "row" }, name, state), where, connectors, price));
+  const element = h(
+    "li",
+    null,
+    h(
+      "a",
+      { class: "card station", href: `#/station/${encodeURIComponent(id)}` },
+      h("div", { class: "row" }, name, state),
+      where,
+      connectors,
+      price,
+    ),
+  );
   return {
     element,
     draw(station, km) {
       const [tone, words] = stationState(station);
       name.textContent = stationName(station);
       fill(state, pill(tone, words));
-      where.textContent = [km !== undefined && `${plain(km, 1)} km`, station.city, id, station.model].filter(Boolean).join(" · ");
+      where.textContent = [km !== undefined && `${plain(km, 1)} km`, station.city, id, station.model].filter(Boolean)
+        .join(" · ");
       fill(
         connectors,
         station.connectors.map((connector) => {
           const [connectorTone, connectorWords] = connectorState(connector);
-          return h("li", { dataset: { tone: connectorTone } }, h("span", { class: "dot", "aria-hidden": "true" }), `${connectorName(connector)}: ${connectorWords}`);
+          return h(
+            "li",
+            { dataset: { tone: connectorTone } },
+            h("span", { class: "dot", "aria-hidden": "true" }),
+            `${connectorName(connector)}: ${connectorWords}`,
+          );
         }),
       );
       price.textContent = priceText(station);
@@ -133,7 +181,8 @@ function places(stations) {
     if (!station.location_id) continue;
     const [tone, words] = stationState(station);
     const { location_name: name, city, latitude, longitude } = station;
-    const place = found.get(station.location_id) ?? { id: station.location_id, name, city, latitude, longitude, tones: [], states: [] };
+    const place = found.get(station.location_id) ??
+      { id: station.location_id, name, city, latitude, longitude, tones: [], states: [] };
     place.tones.push(tone);
     place.states.push(`${station.id} ${words.toLowerCase()}`);
     found.set(station.location_id, place);
