@@ -287,7 +287,7 @@ class Points {
         energy: Math.min(Math.max(0, (value.energy_wh - startWh) / 1000), energy),
         amount: null,
       }));
-    this.readings.push({ at: from, power: null, energy: 0, amount: 0 });
+    this.readings.push({ at: from, power: null, energy: 0, amount: null });
     this.merge();
   }
 
@@ -303,9 +303,7 @@ class Points {
   }
 
   merge() {
-    const others = this.readings.filter((one) =>
-      one.amount === 0 || !this.heard.some(({ at }) => Math.abs(at - one.at) < SAME_MS)
-    );
+    const others = this.readings.filter((one) => !this.heard.some(({ at }) => Math.abs(at - one.at) < SAME_MS));
     this.all = [...this.heard, ...others].sort((a, b) => a.at - b.at);
   }
 }
