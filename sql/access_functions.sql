@@ -127,6 +127,17 @@ as $$
 $$;
 comment on function private.may_use_plan is 'Whether a station at the location may have the tariff plan: one of its company, or of the whole service.';
 
+create or replace function private.may_use_group(p_parent_id_tag text) returns boolean
+language sql stable set search_path = ''
+security definer  -- tags of other companies count, which the caller may not read
+as $$
+  select p_parent_id_tag is null or private.is_admin() or not exists (
+    select from public.id_tags as t
+     where (lower(t.parent_id_tag) = lower(p_parent_id_tag) or lower(t.id_tag) = lower(p_parent_id_tag))
+       and t.client_id is distinct from private.operated_client_id())
+$$;
+comment on function private.may_use_group is 'Whether the signed-in operator may put a tag into the group (OCPP 1.6 §3.10): one that has no tags of others, whose charges it could stop.';
+
 create or replace function private.assert_bridge() returns void
 language plpgsql stable set search_path = ''
 as $$
@@ -171,5 +182,5 @@ end $$;
 comment on function private.guard_users is 'Trigger: the columns of users that give rights are for admins.';
 
 grant execute on function private.user_role, private.active_user_id, private.own_client_id, private.is_admin, private.operated_client_id,
-  private.operated_station_ids, private.operated_stations, private.operates_location, private.operates_plan, private.may_use_plan,
+  private.operated_station_ids, private.operated_stations, private.operates_location, private.operates_plan, private.may_use_plan, private.may_use_group,
   private.may_join to anon, authenticated, service_role;

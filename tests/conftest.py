@@ -60,7 +60,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSupabase]
     stack = LocalSupabase(tmp_path_factory.mktemp("supabase"), durable=False)
     RUNNING.mkdir(parents=True, exist_ok=True)
     note = RUNNING / f"{os.getpid()}.json"
-    note.write_text(json.dumps({"pid": os.getpid(), "birth": birth(os.getpid()), "folder": os.fspath(stack.folder)}))
+    draft = note.with_suffix(".draft")  # others read the notes while this one is written
+    draft.write_text(json.dumps({"pid": os.getpid(), "birth": birth(os.getpid()), "folder": os.fspath(stack.folder)}))
+    draft.rename(note)
     try:
         stack.up_database()
         yield stack

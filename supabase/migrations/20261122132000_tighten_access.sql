@@ -245,7 +245,18 @@ begin
 end $$;
 comment on function private.check_station_price is 'Trigger: a station''s own prices are in the currency of its plan.';
 
-grant execute on function private.active_user_id, private.own_client_id, private.operated_stations to anon, authenticated, service_role;
+create or replace function private.may_use_group(p_parent_id_tag text) returns boolean
+language sql stable set search_path = ''
+security definer  -- tags of other companies count, which the caller may not read
+as $$
+  select p_parent_id_tag is null or private.is_admin() or not exists (
+    select from public.id_tags as t
+     where (lower(t.parent_id_tag) = lower(p_parent_id_tag) or lower(t.id_tag) = lower(p_parent_id_tag))
+       and t.client_id is distinct from private.operated_client_id())
+$$;
+comment on function private.may_use_group is 'Whether the signed-in operator may put a tag into the group (OCPP 1.6 §3.10): one that has no tags of others, whose charges it could stop.';
+
+grant execute on function private.active_user_id, private.own_client_id, private.operated_stations, private.may_use_group to anon, authenticated, service_role;
 
 -- What is somebody's own is theirs while they are active.
 alter policy "Drivers read their own sessions, operators their stations'" on public.charging_sessions
@@ -276,6 +287,14 @@ alter policy "Users read active rules on show, operators all of theirs" on publi
   using (exists (select from public.tariff_plans as p
                   where p.id = tariff_plan_id
                     and (tariff_rules.is_active or (select private.is_admin()) or p.client_id = (select private.operated_client_id()))));
+
+-- Any tag of a group may stop what another of it started, so a group is one company's.
+alter policy "Operators add tags of their company" on public.id_tags
+  with check ((select private.is_admin()) or client_id = (select private.operated_client_id()) and private.may_use_group(parent_id_tag)
+              and (user_id is null or user_id in (select u.id from public.users as u where u.client_id = (select private.operated_client_id()))));
+alter policy "Operators change tags of their company" on public.id_tags
+  with check ((select private.is_admin()) or client_id = (select private.operated_client_id()) and private.may_use_group(parent_id_tag)
+              and (user_id is null or user_id in (select u.id from public.users as u where u.client_id = (select private.operated_client_id()))));
 
 -- A balance comes from what was paid, not from a form.
 revoke insert, update on public.clients from authenticated;

@@ -174,6 +174,7 @@ TABLES: dict[str, Table] = {
         scopes=COMPANYS | {"own": "user_id = '{me}'"},
         add="insert into id_tags (id_tag, client_id) values ('NEW', '{company}')",
         change="note",
+        note="An operator's tags belong to people and groups of the company.",
     ),
     "maintenance": Table(
         select=OPERATORS_READ,

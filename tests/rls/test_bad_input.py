@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -223,7 +224,7 @@ NEW_RULE = {"tariff_plan_id": str(PLAN), "name": "x", "tariff_type": "per_kwh", 
     [
         ("POST", "/stations", NEW_STATION | {"id": "st-1"}, 409, "stations_lower_id_key"),
         ("POST", "/stations", NEW_STATION | {"serial_number": "KNOWN"}, 409, "stations_serial_number_key"),
-        ("POST", "/stations", NEW_STATION | {"location_id": UNKNOWN}, 403, 'row-level security policy for table "stations"'),
+        ("POST", "/stations", NEW_STATION | {"location_id": str(uuid4())}, 403, 'row-level security policy for table "stations"'),
         ("POST", "/stations", NEW_STATION | {"location_id": str(OTHER_LOCATION)}, 403, "row-level security policy"),
         ("POST", "/stations", NEW_STATION | {"price_per_kwh": -1}, 400, '"price_per_kwh is not negative"'),
         ("POST", "/stations", NEW_STATION | {"currency": "som"}, 400, '"currency is three capital letters"'),

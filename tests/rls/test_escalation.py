@@ -192,6 +192,22 @@ def test_own_plan_and_plans_of_the_service_may_be_used(world: World) -> None:
         assert attempt(world, OPERATOR, "update stations set tariff_plan_id = %s where id = 'ST-1'", plan) == 1
 
 
+def test_operator_does_not_join_the_group_of_another_companys_tags(world: World) -> None:
+    """OCPP 1.6 §3.10: any tag of a group may stop what another of it started."""
+    world.sql("update id_tags set parent_id_tag = 'FLEET' where id_tag = 'SPARE-other'")
+    for group in ("FLEET", "fleet", "SPARE-other", CARD):
+        insert = "insert into id_tags (id_tag, client_id, parent_id_tag) values ('N', %s, %s)"
+        assert attempt(world, OPERATOR, insert, COMPANY, group) == "denied"
+        assert (
+            attempt(world, OPERATOR, "update id_tags set parent_id_tag = %s where id_tag = 'SPARE-own'", group)
+            == "denied"
+        )
+        assert attempt(world, ADMIN, "update id_tags set parent_id_tag = %s where id_tag = 'SPARE-own'", group) == 1
+        world.sql("update id_tags set parent_id_tag = null where id_tag = 'SPARE-own'")
+    assert attempt(world, OPERATOR, "update id_tags set parent_id_tag = 'OURS' where id_tag = 'SPARE-own'") == 1
+    assert attempt(world, OPERATOR, "update id_tags set note = 'x' where id_tag = 'SPARE-own'") == 1
+
+
 def test_others_company_knows_nothing_of_a_card(world: World) -> None:
     with acting_as(world.db, OTHER_DRIVER):
         assert world.sql("select id_tag from id_tags where lower(id_tag) = lower(%s)", CARD) == []

@@ -51,6 +51,7 @@ PRIVATE_FUNCTIONS = {
     "operates_location",
     "operates_plan",
     "may_use_plan",
+    "may_use_group",
     "active_user_id",
     "own_client_id",
     "operated_stations",
