@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 
+from local_supabase import LocalSupabase
 from tests.sql.world import (
     ACCOUNT,
     ADMIN,
@@ -29,6 +31,7 @@ from tests.sql.world import (
 from tests.support import acting_as
 
 Row = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[2]
 NOBODY = UUID("a0000000-0000-4000-8000-0000000000ff")
 
 
@@ -620,3 +623,32 @@ def test_entries_are_read_by_the_holder_admins_and_charges_by_the_company(world:
     assert seen(world, DRIVER) == seen(world, ADMIN) == everything
     assert seen(world, OPERATOR) == {"charge"}
     assert seen(world, OTHER_DRIVER) == seen(world, OTHER_OPERATOR) == set()
+
+
+# --- a database of the release before ----------------------------------------------------------------
+
+
+def test_what_accounts_had_before_there_was_a_ledger_is_their_first_entry(cluster: LocalSupabase) -> None:
+    """The migrations before the ledger, then money, then the others."""
+    name = "before_the_ledger"
+    cluster.postgres.create_database(name)
+    with cluster.postgres.connect(name) as connection:
+        cluster.postgres.bootstrap_database(connection)
+    try:
+        with psycopg.connect(cluster.postgres.url("postgres", name), autocommit=True) as db:
+            for path in sorted((ROOT / "supabase/migrations").glob("*.sql")):
+                if path.name == "20261122131000_create_ledger.sql":
+                    db.execute("insert into clients (name, balance) values ('Rich', 120.5), ('Poor', 0), ('Owes', -3)")
+                with db.transaction():
+                    db.execute(path.read_text())  # type: ignore[arg-type]
+            found = db.execute(
+                "select c.name, c.balance, c.held, e.kind::text, e.amount, e.currency"
+                " from clients as c left join ledger_entries as e on e.client_id = c.id order by c.name"
+            ).fetchall()
+    finally:
+        cluster.postgres.drop_database(name)
+    assert found == [
+        ("Owes", -3, 0, "correction", -3, "KGS"),
+        ("Poor", 0, 0, None, None, None),
+        ("Rich", Decimal("120.5"), 0, "correction", Decimal("120.5"), "KGS"),
+    ]
