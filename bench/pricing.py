@@ -72,6 +72,14 @@ def main() -> None:
                 measure("session, 24 h, 1,440 samples, 13 rules, 10 windows", lambda: world.bill(long))
                 measure("the same, meter restarted", lambda: world.bill(restarted))
                 measure("quote, 10 h, 13 rules, 10 windows", lambda: world.quote(30, 600, at=START))
+                measure(
+                    "next_rate_change, 13 rules", lambda: world.one("select next_rate_change('ST-1', 1, %s)", START)
+                )
+                world.rule("per_kwh", 30, "fast", min_power=5, priority=3, vat=12)
+                world.rule("per_minute", 3, "much", min_kwh=10, per_hour=True, step_size=60, vat=12, priority=3)
+                measured = day(world)
+                connection.execute("vacuum analyze")
+                measure("24 h, 1,440 samples, also power, energy, steps and VAT", lambda: world.bill(measured))
         finally:
             stack.down()
 

@@ -440,13 +440,11 @@ begin
     ), first as (
       select n, state from part where reserved = 0 order by seq limit 1
     )
-    select array_agg(s.rank order by s.tariff_type, s.first_seq, s.rank), array_agg(s.used order by s.tariff_type, s.first_seq, s.rank),
-           array_agg(s.last_seq order by s.tariff_type, s.first_seq, s.rank),
+    select array_agg(s.rank), array_agg(s.used), array_agg(s.last_seq),
            (select price from winner join first using (n, state) where tariff_type = 'per_kwh'),
            (select price from winner join first using (n, state) where tariff_type = 'session_fee')
       into v_ranks, v_amounts, v_last, v_price_per_kwh, v_session_fee
-      from share as s
-     where s.used > 0;
+      from (select rank, used, last_seq from share where used > 0 order by tariff_type, first_seq, rank) as s;
   end if;
 
   if p_tariff ? 'steps' then
@@ -605,8 +603,11 @@ declare
   v_cuts timestamptz[];
   v_times timestamptz[];
   v_registers numeric[];
-  v_kw numeric[];
+  v_kw numeric[];  -- power and current from each of v_times on
   v_a numeric[];
+  v_kwh_bounds numeric[];
+  v_kw_bounds numeric[];
+  v_a_bounds numeric[];
   v_every boolean := coalesce(p_session.tariff ? 'every_sample', false);
   v_only_grew boolean := not p_session.meter_restarted and v_base = coalesce(p_session.meter_start_wh, v_base);
 begin
@@ -620,25 +621,50 @@ begin
   end if;
 
   if v_every then
-    -- The tariff asks for the power or the current: each meter value ends a period.
-    select array_agg(s.reported_at order by s.reported_at), array_agg(s.grown_wh order by s.reported_at),
-           array_agg(s.power_kw order by s.reported_at), array_agg(s.current_a order by s.reported_at)
+    -- The tariff asks for the power or the current: each meter value ends a period. Those between the same bounds make one, but for
+    -- the values next to a cut or to a bound of energy.
+    v_cuts := private.tariff_cuts(p_session.tariff, v_from, v_until) || v_extra;
+    v_cuts := array(select distinct c from unnest(v_cuts) as c order by c);
+    v_kwh_bounds := array(select b::numeric from jsonb_array_elements_text(p_session.tariff -> 'kwh') as b);
+    v_kw_bounds := array(select b::numeric from jsonb_array_elements_text(p_session.tariff -> 'kw') as b);
+    v_a_bounds := array(select b::numeric from jsonb_array_elements_text(p_session.tariff -> 'a') as b);
+    with value as materialized (
+      select m.reported_at, m.energy_wh, m.power_w,
+             case when v_a_bounds <> '{}' then coalesce((  -- OCPI counts the sum over the phases
+               select sum(private.to_number(x -> 'value')) from jsonb_array_elements(m.samples) as x
+                where x ->> 'measurand' = 'Current.Import' and x ->> 'phase' ~ '^L[123]$'), m.current_a) end as a
+        from public.meter_values as m
+       where m.session_id = p_session.id and m.energy_wh is not null
+         and (not v_only_grew or m.energy_wh between v_base and v_base + v_energy)
+         and m.reported_at > v_from - v_clock and m.reported_at < v_known - v_clock
+    ), sample as (
+      select reported_at + v_clock as t, max(energy_wh - v_base) as wh, max(power_w) * 0.001 as kw, max(a) as a
+        from value where v_only_grew group by reported_at
+      union all
+      select reported_at + v_clock, max(grown_wh), max(power_w) * 0.001, max(a)
+        from (select step.*, sum(step_wh) over (order by reported_at, energy_wh) as grown_wh
+                from (select value.*, greatest(energy_wh - lag(energy_wh, 1, coalesce(p_session.meter_start_wh, energy_wh)) over (order by reported_at, energy_wh), 0) as step_wh
+                        from value where not v_only_grew) as step) as grown
+       group by reported_at
+    ), span as (
+      select t, wh, coalesce((kw + lead(kw) over w) / 2, kw, lead(kw) over w,
+                             (lead(wh) over w - wh) * 3.6 / nullif(extract(epoch from lead(t) over w - t), 0)) as kw,
+             coalesce((a + lead(a) over w) / 2, a, lead(a) over w) as a
+        from (select t, least(v_energy, greatest(0, max(wh) over (order by t))) as wh, kw, a from sample
+              union all values (v_from, 0::numeric, null::numeric, null::numeric), (v_known, v_energy, null, null)) as x
+      window w as (order by t, wh)
+    ), placed as (
+      select t, wh, kw, a, lag(place) over w as former, place, lag(spot) over w as former_spot, spot, lead(spot) over w as next_spot
+        from (select span.*, width_bucket(t, v_cuts) * 10000 + width_bucket(wh / 1000, v_kwh_bounds) as spot,
+                     width_bucket(round(kw, 6), v_kw_bounds) * 10000
+                       + case when v_a_bounds <> '{}' then width_bucket(coalesce(a, kw * 1000 / 230), v_a_bounds) else 0 end as place
+                from span) as x
+      window w as (order by t, wh)
+    )
+    select array_agg(p.t - v_clock order by p.t, p.wh), array_agg(p.wh order by p.t, p.wh), array_agg(p.kw order by p.t, p.wh), array_agg(p.a order by p.t, p.wh)
       into v_times, v_registers, v_kw, v_a
-      from (select reported_at, max(case when v_only_grew then energy_wh - v_base else grown_wh end) as grown_wh, max(power_w) * 0.001 as power_kw,
-                   max(coalesce(phases_a, current_a)) as current_a
-              from (select step.*, sum(step_wh) over (order by reported_at, energy_wh) as grown_wh
-                      from (select m.reported_at, m.energy_wh, m.power_w, m.current_a,
-                                   greatest(m.energy_wh - lag(m.energy_wh, 1, coalesce(p_session.meter_start_wh, m.energy_wh))
-                                                            over (order by m.reported_at, m.energy_wh), 0) as step_wh,
-                                   -- OCPI counts the sum over the phases
-                                   case when p_session.tariff ? 'a' then (
-                                     select sum(private.to_number(x -> 'value')) from jsonb_array_elements(m.samples) as x
-                                      where x ->> 'measurand' = 'Current.Import' and x ->> 'phase' ~ '^L[123]$') end as phases_a
-                              from public.meter_values as m
-                             where m.session_id = p_session.id and m.energy_wh is not null
-                               and (not v_only_grew or m.energy_wh between v_base and v_base + v_energy)
-                               and m.reported_at > v_from - v_clock and m.reported_at < v_known - v_clock) as step) as grown
-             group by reported_at) as s;
+      from placed as p
+     where p.t < v_known and (p.place is distinct from p.former or p.spot is distinct from p.former_spot or p.spot is distinct from p.next_spot);
   elsif cardinality(v_cuts) > 0 and v_only_grew then
     -- The register only grew: between two cuts its way does not matter, so the samples next to each cut will do.
     -- Registers outside of start and end are of another meter.
@@ -667,22 +693,22 @@ begin
     with known as (  -- Wh since the start; never falling, and in the end what the ingest counted
       select t, least(v_energy, greatest(0, max(wh) over (order by t))) as wh, kw, a
         from (select t + v_clock as t, wh, kw, a from unnest(v_times, v_registers, v_kw, v_a) as s (t, wh, kw, a)) as sample
-      union all values (v_from, 0::numeric, null::numeric, null::numeric), (v_known, v_energy, null, null)
+      union all select v_from, 0, null, null where v_times is null or not v_every
+      union all values (v_known, v_energy, null::numeric, null::numeric)
       union all select v_until, v_energy, null, null where v_until > v_known
     ), point as (
       select t, wh, kw, a from known where t <= v_until
       union all
-      select x, round(a.wh + (b.wh - a.wh) * extract(epoch from x - a.t) / extract(epoch from b.t - a.t), 9), null, null
+      select x, round(a.wh + (b.wh - a.wh) * extract(epoch from x - a.t) / extract(epoch from b.t - a.t), 9), a.kw, a.a
         from unnest(v_extra) as x
-       cross join lateral (select k.t, k.wh from known as k where k.t <= x order by k.t desc, k.wh desc limit 1) as a
+       cross join lateral (select k.* from known as k where k.t <= x order by k.t desc, k.wh desc limit 1) as a
        cross join lateral (select k.t, k.wh from known as k where k.t > x order by k.t, k.wh limit 1) as b
        where a.t < x
     )
     select jsonb_agg(jsonb_build_object('start_at', t, 'end_at', next_t, 'energy_wh', trim_scale(next_wh - wh),
                                         'parking', coalesce(t >= p_session.parking_start_time, false))
-                     || case when v_every then jsonb_build_object('power_kw', coalesce((kw + next_kw) / 2, kw, next_kw),
-                                                                  'current_a', coalesce((a + next_a) / 2, a, next_a)) else '{}' end order by t, next_t)
-      from (select t, wh, kw, a, lead(t) over w as next_t, lead(wh) over w as next_wh, lead(kw) over w as next_kw, lead(a) over w as next_a
+                     || case when v_every then jsonb_build_object('power_kw', kw, 'current_a', a) else '{}' end order by t, next_t)
+      from (select t, wh, kw, a, lead(t) over w as next_t, lead(wh) over w as next_wh
               from point window w as (order by t, wh)) as period
      where next_t is not null and (next_t > t or next_wh > wh or v_from = v_until));
 end $$;
@@ -948,6 +974,50 @@ as $$
      order by b.at)
 $$;
 comment on function private.plan_changes is 'The instants at which another plan or discount may come into force at a station for an account, in order.';
+
+create or replace function private.normalise_tariff_rule() returns trigger
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  -- The old service had no 24:00 and wrote 23:59:59 for the end of the day; taken literally each day would have a free second.
+  if new.time_end >= '23:59:59' then
+    new.time_end := '24:00';
+  end if;
+  if new.price = 'NaN' or new.power_range_max = 'NaN' or greatest(new.min_duration_minutes, new.max_duration_minutes) > 1000000 then
+    raise exception 'price, power range and duration of tariff rule "%" must be numbers, the duration at most 1000000 minutes', new.name
+      using errcode = 'OCTRF', hint = 'NaN is no price; leave a duration empty for no bound.';
+  end if;
+  return new;
+end $$;
+comment on function private.normalise_tariff_rule is 'Trigger: a rule that ends at 23:59:59, the end of the day in the old service, ends at 24:00. Refuses NaN.';
+create or replace trigger normalise_tariff_rule before insert or update on public.tariff_rules
+  for each row execute function private.normalise_tariff_rule();
+
+create or replace function private.check_station_price() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- sees the rules of the plan, whoever changes the station
+as $$
+declare
+  v_currency text;
+begin
+  if new.price_per_kwh = 'NaN' or new.session_fee = 'NaN' then
+    raise exception 'price_per_kwh and session_fee of station "%" must be numbers', new.id
+      using errcode = 'OCTRF', hint = 'Leave a price empty to take that of the tariff plan.';
+  end if;
+  if new.price_per_kwh is not null or new.session_fee is not null then
+    perform from public.tariff_plans where id = new.tariff_plan_id for no key update;  -- as check_plan_currency
+    select currency into v_currency from public.tariff_rules
+     where tariff_plan_id = new.tariff_plan_id and is_active and currency <> new.currency limit 1;
+    if found then
+      raise exception 'station "%" has a price of its own in %, its tariff plan is in %', new.id, new.currency, v_currency
+        using errcode = 'OCTRF', hint = 'Own prices and the rules of the plan share one currency.';
+    end if;
+  end if;
+  return new;
+end $$;
+comment on function private.check_station_price is 'Trigger: a station''s own prices are in the currency of its plan.';
+create or replace trigger check_station_price before insert or update of tariff_plan_id, price_per_kwh, session_fee, currency on public.stations
+  for each row execute function private.check_station_price();
 
 create or replace function private.may_grant_plan(p_tariff_plan_id uuid) returns boolean
 language sql stable set search_path = ''

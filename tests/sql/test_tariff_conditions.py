@@ -65,10 +65,7 @@ def test_power_that_the_station_reports_goes_before_the_mean(world: World) -> No
     world.rule("per_kwh", 10, "slow", max_power=11)
     session = world.session(START, START + HOUR, 10_000, [(START + 30 * MINUTE, 6000)])
     world.db.execute("update meter_values set power_w = 22000 where session_id = %s", [session])
-    assert [(p["start_at"], p["power_kw"]) for p in _periods(world, session)] == [
-        (START.isoformat(), 22),
-        ((START + 30 * MINUTE).isoformat(), 22),
-    ]
+    assert [p["power_kw"] for p in _periods(world, session)] == [22]  # between the same bounds: one period
     assert lines(world.bill(session)) == [("per_kwh", "fast", 10, 200)]
 
 
@@ -93,6 +90,11 @@ def test_a_quote_without_minutes_goes_by_the_power_of_the_connector(world: World
     world.rule("per_kwh", 10, "slow", max_power=22)
     assert world.quote(10)["price_per_kwh"] == 20
     assert world.quote(10, 60)["price_per_kwh"] == 10
+
+
+def test_a_session_of_no_length_goes_by_the_power_of_the_connector_too(world: World) -> None:
+    world.rule("session_fee", 5, "fast", min_power=22)
+    assert world.bill(world.session(START, START, 3000)) == world.quote(3, at=START)
 
 
 def test_dates_are_days_of_the_location(world: World) -> None:
