@@ -473,7 +473,7 @@ declare
   v_limit text;
 begin
   -- VAT is worked out on the sum of the lines of each rate, and rounded once.
-  select case when v_included then sum(amount) - round(sum(tax), v_digits) else sum(amount) end,
+  select case when v_included then sum(amount) - coalesce(round(sum(tax), v_digits), 0) else sum(amount) end,
          round(sum(tax), v_digits), jsonb_agg(jsonb_build_object('rate', rate, 'tax', tax, 'amount', amount) order by rate)
     into v_net, v_vat, v_rates
     from (select rate, amount, amount * rate / case when v_included then 100 + rate else 100 end as tax

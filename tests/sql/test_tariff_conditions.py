@@ -158,6 +158,13 @@ def test_vat_comes_on_top_unless_the_price_contains_it_or_none_is_due(world: Wor
     assert world.price(hour(10_000)).keys() == {"cost", "currency", "lines", "price_per_kwh", "session_fee"}
 
 
+def test_what_has_no_vat_costs_what_it_costs_also_where_prices_contain_it(world: World) -> None:
+    world.rule("per_kwh", 10, "Energy", vat=12)
+    world.rule("session_fee", 50, "Start")
+    plan(world, tax_included="YES")
+    assert totals(world.price([Period(START, START)])) == (50, 0, 50)
+
+
 def test_without_vat_and_limits_a_receipt_is_what_it_was(world: World) -> None:
     world.rule("per_kwh", 10, "Energy")
     assert world.price(hour(10_000)).keys() == {"cost", "currency", "lines", "price_per_kwh", "session_fee"}
