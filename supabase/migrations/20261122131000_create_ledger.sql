@@ -321,7 +321,8 @@ declare
   v_payment numeric;
 begin
   for v_session in
-    select * from public.charging_sessions where client_id = p_client_id and unpaid_amount > 0 order by settled_at, id for update
+    -- One that somebody else looks at just now is left for the next time: the housekeeping must not wait.
+    select * from public.charging_sessions where client_id = p_client_id and unpaid_amount > 0 order by settled_at, id for update skip locked
   loop
     select least(v_session.unpaid_amount, c.balance + c.credit_limit) into v_payment from public.clients as c where c.id = p_client_id;
     exit when v_payment <= 0;
