@@ -112,6 +112,7 @@ async def test_example_of_a_charge(system: System, tmp_path: Path) -> None:
 
 async def test_example_of_a_reset(system: System, tmp_path: Path) -> None:
     async with charger(system, "TEST-001") as station, running(system, tmp_path, "reset.py") as example:
+        await example.until("None None")
         await station.accept("Reset")
         await example.until("accepted {'status': 'Accepted'} None")
         await station.result("BootNotification", BOOT)
