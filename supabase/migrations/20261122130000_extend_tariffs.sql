@@ -916,6 +916,8 @@ declare
   v_week timestamptz;
   v_until timestamptz;
   v_bounds timestamptz[];
+  v_dates timestamptz[];
+  v_cut timestamptz;
 begin
   if not v_at between '1970-01-01Z' and '2200-01-01Z' then
     perform private.fail(400, 'OCNUM', 'at must be a time between 1970 and 2200', 'ISO 8601 with its zone, for example at=2026-01-31T18:00:00Z');
@@ -933,16 +935,23 @@ begin
   v_bounds := private.plan_changes(v_tariff ->> 'station_id', v_account, v_at, v_at + interval '400 days');
   v_until := coalesce(v_bounds[1], v_at + interval '400 days');
   v_week := v_at;
+  v_dates := array(select e.at from jsonb_to_recordset(v_tariff -> 'rules') as r (valid_from timestamptz, valid_until timestamptz, date_from date, date_until date)
+                    cross join unnest(array[r.valid_from, r.valid_until, r.date_from::timestamptz, r.date_until::timestamptz]) as e (at) where e.at > v_at);
   while v_changes_at is null and v_week < v_until and not (v_tariff -> 'flat')::boolean loop
-    -- Windows come again each week: most tariffs have changed before the second one.
-    select c.cut, r.rates into v_changes_at, v_after
-      from unnest(private.tariff_cuts(v_tariff, v_week, least(v_week + interval '7 days', v_until))) as c (cut)
-     cross join lateral private.rates(v_tariff, c.cut) as r (rates)
-     where r.rates <> v_before
-     order by c.cut limit 1;
+    -- Windows come again each week: what did not change in the first two changes near a date only.
+    if v_week < v_at + interval '14 days' or exists (select from unnest(v_dates) as d (at) where d.at between v_week - interval '8 days' and v_week + interval '8 days') then
+      foreach v_cut in array private.tariff_cuts(v_tariff, v_week, least(v_week + interval '7 days', v_until)) loop
+        v_after := private.rates(v_tariff, v_cut);
+        if v_after <> v_before then
+          v_changes_at := v_cut;
+          exit;
+        end if;
+      end loop;
+    end if;
     v_week := v_week + interval '7 days';
   end loop;
   if v_changes_at is null then
+    v_after := null;
     select b.at, r.rates into v_changes_at, v_after
       from unnest(v_bounds) as b (at)
      cross join lateral private.rates(private.tariff_snapshot(station_id, connector_id, b.at, v_account), b.at) as r (rates)
