@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
@@ -16,7 +17,7 @@ from tests.rls.http import Answer, Http
 from tests.rls.rows import ACTORS, role_of
 from tests.rls.spec import FUNCTIONS, NONE, REFUSED, TABLES, VIEWS
 from tests.rls.test_tables import condition
-from tests.sql.world import LOCATION, OTHER_LOCATION, PLAN
+from tests.sql.world import LOCATION, OTHER_ACCOUNT, OTHER_COMPANY, OTHER_DRIVER, OTHER_LOCATION, OTHER_PLAN, PLAN
 
 LONG = "x" * 10_000
 UNKNOWN = "00000000-0000-4000-8000-00000000dead"
@@ -70,9 +71,10 @@ TIMES: list[Any] = [
     "25:00",
     "24:00:01",
 ]
+FOREIGN = [str(i) for i in (OTHER_DRIVER, OTHER_ACCOUNT, OTHER_COMPANY, OTHER_LOCATION, OTHER_PLAN)]
 BAD: dict[str, list[Any]] = {
     "text": ["ST-2", "NO-SUCH", "SPARE-other", "%", "../..", "\ud800", LONG * 10],
-    "uuid": [UNKNOWN, "rubbish", UNKNOWN.upper(), "{" + UNKNOWN + "}", UNKNOWN[:-1]],
+    "uuid": [*FOREIGN, UNKNOWN, "rubbish", UNKNOWN.upper(), "{" + UNKNOWN + "}", UNKNOWN[:-1]],
     "numeric": NUMBERS,
     "integer": NUMBERS,
     "smallint": NUMBERS,
@@ -134,6 +136,10 @@ def bad_arguments(http: Http, name: str) -> Iterator[dict[str, Any]]:
             yield {key: value for key, value in good.items() if key != parameter}
         for value in [*ANY, *BAD.get(kind, BAD["text"])]:
             yield good | {parameter: value}
+        if parameter == "session_id":
+            sessions = "select id from charging_sessions where status <> 'pending' or station_id <> 'ST-1' order by id"
+            for row in http.world.sql(sessions):  # of others, and ended ones
+                yield good | {parameter: str(row["id"])}
 
 
 @pytest.mark.parametrize(
@@ -150,6 +156,21 @@ def test_bad_arguments_are_no_server_error(http: Http, name: str, actor: str) ->
         complaints[str(raw)] = complaint(http(actor, "POST", f"/rpc/{name}", content=raw))
     for arguments in tried:
         complaints[str(arguments)[:300]] = complaint(http(actor, "POST", f"/rpc/{name}", arguments))
+    assert "\n".join(f"{what}: {wrong}" for what, wrong in complaints.items() if wrong) == ""
+
+
+@pytest.mark.parametrize("actor", ["anon", "driver", "operator"])
+def test_bad_arguments_in_an_address_are_no_server_error(http: Http, actor: str) -> None:
+    complaints = {}
+    readers = http.world.sql(
+        "select proname as name from pg_proc where pronamespace = 'public'::regnamespace and provolatile <> 'v'"
+    )
+    assert len(readers) > 3
+    for name in sorted(row["name"] for row in readers):
+        for arguments in list(bad_arguments(http, name))[::3]:
+            written = {key: "null" if value is None else str(value)[:500] for key, value in arguments.items()}
+            query = urlencode(written, errors="replace")
+            complaints[f"{name}?{query}"[:300]] = complaint(http(actor, "GET", f"/rpc/{name}?{query}"))
     assert "\n".join(f"{what}: {wrong}" for what, wrong in complaints.items() if wrong) == ""
 
 
