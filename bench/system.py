@@ -33,9 +33,7 @@ class System:
 
     def cpu_seconds(self) -> dict[str, float]:
         """CPU seconds so far of each part, its children that live included."""
-        pids = {row.part: row.pid for row in self.supabase.status() if row.pid is not None}
-        parts = {"bridge": [self.bridge_pid], **{part: _tree(pid) for part, pid in pids.items()}}
-        return {part: sum(cpu_of(pid) for pid in pids) for part, pids in parts.items()}
+        return {"bridge": cpu_of(self.bridge_pid), **cpu_of_parts(self.supabase)}
 
     def count(self, table: str) -> int:
         """Rows of a public table."""
@@ -43,6 +41,12 @@ class System:
             row = db.execute(SQL("select count(*) from public.{}").format(Identifier(table))).fetchone()
             assert row is not None
             return int(row[0])
+
+
+def cpu_of_parts(supabase: LocalSupabase) -> dict[str, float]:
+    """CPU seconds so far of PostgreSQL, PostgREST and the gateway, their children that live included."""
+    pids = {row.part: row.pid for row in supabase.status() if row.pid is not None}
+    return {part: sum(cpu_of(child) for child in _tree(pid)) for part, pid in pids.items()}
 
 
 def free_port() -> int:
