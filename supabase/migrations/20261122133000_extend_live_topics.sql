@@ -177,6 +177,10 @@ begin
       select id from public.charging_sessions where status = 'started' and priced_energy_wh is distinct from energy_wh
        order by priced_at limit 500 for update skip locked));
     perform private.watch_limits();
+    -- Not with each settlement: one statement may bring in years of sessions.
+    if (select count(*) from (select from public.station_totals where not is_sum limit 200) as fresh) = 200 then
+      perform private.sum_totals();
+    end if;
     delete from private.bridges where lease_expires_at < now() - interval '1 day';
     delete from private.command_secrets as x using public.commands as c
      where c.id = x.command_id and c.status = 'timed_out' and c.created_at < now() - interval '1 day';

@@ -232,9 +232,6 @@ begin
   if tg_op <> 'DELETE' and new.settled_at is not null then
     perform private.count_session(new, 1);
   end if;
-  if (select count(*) from (select from public.station_totals where not is_sum limit 200) as fresh) = 200 then
-    perform private.sum_totals();
-  end if;
   return null;
 end $$;
 comment on function private.keep_totals is 'Trigger: counts a session in the totals when it is settled, once; corrects them when a settled session is changed by hand.';

@@ -426,14 +426,13 @@ def test_correction_by_hand_corrects_the_totals(world: World) -> None:
 def test_totals_are_brought_together_and_stay_the_same(world: World) -> None:
     for number in range(250):
         settled(world, f"2026-05-{1 + number % 3:02}T10:00:00Z", number, user=(DRIVER, OTHER_DRIVER)[number % 2])
-    assert world.count("station_totals", "is_sum") == 4  # three days, a month
-    assert world.count("station_totals") < 204, "the rows of single sessions do not pile up"
+    assert world.count("station_totals", "not is_sum") == 500
     before = [
         totals(world, view, "*") for view in ("revenue_by_day", "monthly_totals_by_station", "monthly_totals_by_driver")
     ]
     assert before[1][0][4:7] == (250, 1250, sum(range(250)))
-    world.sql("select private.sum_totals()")
-    assert world.count("station_totals") == 4
+    world.sql("select private.keep_house()")
+    assert world.count("station_totals") == 4  # three days, a month
     assert world.count("driver_totals") == 2
     assert [
         totals(world, view, "*") for view in ("revenue_by_day", "monthly_totals_by_station", "monthly_totals_by_driver")
