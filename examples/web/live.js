@@ -22,7 +22,10 @@ class Topic {
     await supabase.realtime.setAuth(); // the first join of a page already carries the user's token
     this.channel = supabase.channel(this.name, { config: { private: true } });
     this.channel.on("broadcast", { event: "*" }, ({ event, payload }) => {
-      for (const { events } of this.followers) events[event]?.(payload);
+      for (const follower of this.followers) {
+        follower.outdated = true; // what is being read just now may be older than this
+        follower.events[event]?.(payload);
+      }
     });
     this.channel.subscribe((status) => {
       this.joined = status === "SUBSCRIBED";
@@ -47,7 +50,7 @@ class Topic {
   }
 
   read() {
-    for (const { read } of this.followers) quietly(read);
+    for (const follower of this.followers) catchUp(follower);
   }
 
   leave(follower) {
@@ -58,8 +61,27 @@ class Topic {
   }
 }
 
-/** What fails now is read again with the next join or tick. */
-const quietly = (read) => Promise.resolve(read?.()).catch(() => {});
+/**
+ * Reads until no message came in between: an answer that is older than a message must not have the last word.
+ * What fails now is read again with the next join or tick.
+ */
+async function catchUp(follower) {
+  if (!follower.read || follower.reading) {
+    follower.outdated = true;
+    return;
+  }
+  follower.reading = true;
+  try {
+    do {
+      follower.outdated = false;
+      await follower.read();
+    } while (follower.outdated);
+  } catch {
+    // the topic's next read
+  } finally {
+    follower.reading = false;
+  }
+}
 
 /**
  * Listens to a private topic: events is {event: (payload) => …}; read brings the page up to date from the tables.
@@ -71,7 +93,7 @@ export function follow(name, events, read) {
   const topic = known ?? new Topic(name);
   topics.set(name, topic);
   topic.followers.add(follower);
-  if (topic.joined) quietly(read);
+  if (topic.joined) catchUp(follower);
   tellState();
   return () => topic.leave(follower);
 }

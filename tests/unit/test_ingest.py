@@ -50,7 +50,7 @@ async def test_a_request_that_takes_long_is_joined_by_another_that_is_not_full(s
 
 async def test_under_load_a_request_waits_for_the_stations_that_were_just_answered(supabase: FakeSupabase) -> None:
     """They come one after the other; the first of them alone would make the others wait for a request of its own."""
-    ingest = make(supabase, ingest_linger=1)
+    ingest = make(supabase, ingest_linger=1, ingest_spacing=0.5)  # longer than a busy machine stalls
 
     async def station(number: int, messages: int) -> None:
         for message in range(messages):
@@ -71,7 +71,7 @@ async def test_under_load_a_request_waits_for_the_stations_that_were_just_answer
 
 async def test_under_load_two_requests_overlap_each_with_half_of_the_stations(supabase: FakeSupabase) -> None:
     """So that the bridge parses answers and stations' messages while the database stores the other half."""
-    ingest = make(supabase, ingest_linger=1)
+    ingest = make(supabase, ingest_linger=1, ingest_spacing=0.5)  # longer than a busy machine stalls
 
     async def station(number: int) -> None:
         for message in range(3):
