@@ -114,6 +114,7 @@ def _station(number: int) -> str:
 
 
 HISTORY = "session_history?select=id,station_id,location_name,start_time,minutes,energy,amount,currency,status"
+COLUMNS = HISTORY.partition("?")[2]
 LIST = f"{HISTORY},driver_name,connector_id,power_w,flags"
 QUERIES = [
     Query("anon", "map without prices", lambda r, w: "location_overview?select=id,name,latitude,longitude,availability,connectors_free"),
@@ -127,7 +128,7 @@ QUERIES = [
     Query("driver", "history, embedded", lambda r, w: "charging_sessions?select=id,start_time,energy,amount,station:stations(id,location:locations(name))&order=start_time.desc&limit=20"),
     Query("driver", "session with its plot", lambda r, w: f"charging_sessions?select=*,meter_values(reported_at,energy_wh,power_w,soc_percent)&meter_values.order=reported_at&id=eq.{r.choice(w['own'])}"),
     Query("driver", "plot alone", lambda r, w: f"meter_values?select=reported_at,energy_wh,power_w,soc_percent&order=reported_at&session_id=eq.{r.choice(w['own'])}"),
-    Query("driver", "under way", lambda r, w: f"{HISTORY}&status=in.(pending,started)"),
+    Query("driver", "under way", lambda r, w: f"sessions_under_way?{COLUMNS}"),
     Query("driver", "account", lambda r, w: f"ledger_entries?select=kind,amount,currency,created_at,session:charging_sessions(station_id,energy)&client_id=eq.{w['client']}&order=created_at.desc&limit=20"),
     Query("driver", "monthly totals", lambda r, w: "monthly_totals_by_driver?order=month.desc&limit=12"),
 ]  # fmt: skip
@@ -135,7 +136,7 @@ for _role in ("operator", "admin"):
     QUERIES += [
         Query(_role, "connections", lambda r, w: "connections"),
         Query(_role, "stations", lambda r, w: "station_overview?select=id,location_name,online,availability,connectors&limit=50"),
-        Query(_role, "sessions under way", lambda r, w: f"{LIST}&status=eq.started&order=start_time.desc"),
+        Query(_role, "sessions under way", lambda r, w: f"sessions_under_way?{COLUMNS},driver_name,power_w&order=start_time.desc"),
         Query(_role, "sessions, 50 newest", lambda r, w: f"{LIST}&order=transaction_id.desc&limit=50"),
         Query(_role, "sessions of a station", lambda r, w: f"{LIST}&station_id=eq.{r.choice(w['stations'])}&order=start_time.desc&limit=20"),
         Query(_role, "session by transaction", lambda r, w: f"{LIST}&transaction_id=eq.{r.choice(w['transactions'])}"),

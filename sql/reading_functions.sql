@@ -171,7 +171,7 @@ language plpgsql volatile set search_path = '' set plan_cache_mode = force_gener
 as $$
 begin
   if not pg_try_advisory_xact_lock(hashtext('private.sum_totals')) then
-    return;  -- another settlement does it
+    return;  -- somebody else does it
   end if;
   with fresh as (
     delete from public.station_totals where not is_sum returning *

@@ -432,6 +432,13 @@ export type Database = {
             referencedColumns: ["id"];
           },
           {
+            foreignKeyName: "commands_session_id_fkey";
+            columns: ["session_id"];
+            isOneToOne: false;
+            referencedRelation: "sessions_under_way";
+            referencedColumns: ["id"];
+          },
+          {
             foreignKeyName: "commands_station_id_fkey";
             columns: ["station_id"];
             isOneToOne: false;
@@ -716,6 +723,13 @@ export type Database = {
             referencedRelation: "session_history";
             referencedColumns: ["id"];
           },
+          {
+            foreignKeyName: "ledger_entries_session_id_fkey";
+            columns: ["session_id"];
+            isOneToOne: false;
+            referencedRelation: "sessions_under_way";
+            referencedColumns: ["id"];
+          },
         ];
       };
       "locations": {
@@ -904,6 +918,13 @@ export type Database = {
             columns: ["session_id"];
             isOneToOne: false;
             referencedRelation: "session_history";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "meter_values_session_id_fkey";
+            columns: ["session_id"];
+            isOneToOne: false;
+            referencedRelation: "sessions_under_way";
             referencedColumns: ["id"];
           },
           {
@@ -1522,6 +1543,13 @@ export type Database = {
             referencedColumns: ["id"];
           },
           {
+            foreignKeyName: "transaction_orphans_session_id_fkey";
+            columns: ["session_id"];
+            isOneToOne: false;
+            referencedRelation: "sessions_under_way";
+            referencedColumns: ["id"];
+          },
+          {
             foreignKeyName: "transaction_orphans_station_id_fkey";
             columns: ["station_id"];
             isOneToOne: false;
@@ -1920,6 +1948,96 @@ export type Database = {
         ];
       };
       "session_history": {
+        Row: {
+          "address": string | null;
+          "amount": number;
+          "city": string | null;
+          "client_id": string | null;
+          "client_name": string | null;
+          "company_id": string | null;
+          "connector_id": number | null;
+          "created_at": string;
+          "currency": string;
+          "driver_name": string | null;
+          "energy": number;
+          "error": string | null;
+          "flags": (string)[];
+          "held_amount": number;
+          "id": string;
+          "id_tag": string | null;
+          "limit_amount": number | null;
+          "limit_energy_kwh": number | null;
+          "limit_type": Database["public"]["Enums"]["limit_type"];
+          "location_id": string | null;
+          "location_name": string | null;
+          "minutes": number | null;
+          "power_w": number | null;
+          "settled_at": string | null;
+          "soc_percent": number | null;
+          "start_time": string | null;
+          "station_id": string;
+          "status": Database["public"]["Enums"]["session_status"];
+          "stop_reason": string | null;
+          "stop_time": string | null;
+          "time_zone": string | null;
+          "transaction_id": number;
+          "unpaid_amount": number;
+          "user_id": string | null;
+        };
+        ComputedFields: never;
+        Relationships: [
+          {
+            foreignKeyName: "charging_sessions_client_id_fkey";
+            columns: ["client_id"];
+            isOneToOne: false;
+            referencedRelation: "clients";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "charging_sessions_station_id_connector_id_fkey";
+            columns: ["station_id", "connector_id"];
+            isOneToOne: false;
+            referencedRelation: "connector_overview";
+            referencedColumns: ["station_id", "number"];
+          },
+          {
+            foreignKeyName: "charging_sessions_station_id_connector_id_fkey";
+            columns: ["station_id", "connector_id"];
+            isOneToOne: false;
+            referencedRelation: "connectors";
+            referencedColumns: ["station_id", "number"];
+          },
+          {
+            foreignKeyName: "charging_sessions_station_id_fkey";
+            columns: ["station_id"];
+            isOneToOne: false;
+            referencedRelation: "station_overview";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "charging_sessions_station_id_fkey";
+            columns: ["station_id"];
+            isOneToOne: false;
+            referencedRelation: "station_status";
+            referencedColumns: ["station_id"];
+          },
+          {
+            foreignKeyName: "charging_sessions_station_id_fkey";
+            columns: ["station_id"];
+            isOneToOne: false;
+            referencedRelation: "stations";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "charging_sessions_user_id_fkey";
+            columns: ["user_id"];
+            isOneToOne: false;
+            referencedRelation: "users";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "sessions_under_way": {
         Row: {
           "address": string | null;
           "amount": number;

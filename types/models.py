@@ -1209,6 +1209,77 @@ class SessionHistory(Row):
     """The company that owns the location."""
 
 
+class SessionsUnderWay(Row):
+    """View sessions_under_way. session_history of the sessions that wait for their start or run."""
+
+    id: UUID | None
+    transaction_id: int | None
+    """transactionId of OCPP, given by us."""
+    status: SessionStatus | None
+    """pending: asked for. started: under way. stopped: ended. error: came to nothing."""
+    station_id: str | None
+    """Where."""
+    connector_id: int | None
+    """connectors.number; null when the station named an impossible one."""
+    location_id: UUID | None
+    """Where the station stands."""
+    location_name: str | None
+    """Name of the location."""
+    address: str | None
+    """Street and number."""
+    city: str | None
+    """City or town."""
+    time_zone: str | None
+    """IANA name. Tariff windows are read in this zone."""
+    user_id: UUID | None
+    """Who charged."""
+    driver_name: str | None
+    """Name of who charged, where the caller may see the person."""
+    client_id: UUID | None
+    """The company that owns the location: the tenant of everything in it."""
+    client_name: str | None
+    """Name of who pays, where the caller may see the client."""
+    id_tag: str | None
+    """As in RemoteStartTransaction or as the station reported it."""
+    start_time: AwareDatetime | None
+    """When the station began, by its clock if that is plausible, else when we heard of it."""
+    stop_time: AwareDatetime | None
+    """When it ended; null until then."""
+    minutes: Decimal | None
+    """From start to stop, or until now."""
+    energy: Decimal | None
+    """kWh so far; billed kWh once stopped."""
+    amount: Decimal | None
+    """Cost so far; the bill once stopped. In currency."""
+    currency: str | None
+    """ISO 4217, of amount and limit_amount."""
+    power_w: Decimal | None
+    """Last power reported, W."""
+    soc_percent: Decimal | None
+    """Last state of charge of the car, percent."""
+    limit_type: LimitType | None
+    """Follows from limit_energy_kwh and limit_amount."""
+    limit_energy_kwh: Decimal | None
+    """Stop at this energy, kWh."""
+    limit_amount: Decimal | None
+    """Stop at this cost, in currency."""
+    held_amount: Decimal | None
+    """On hold for it in the ledger of the account that pays, in currency."""
+    unpaid_amount: Decimal | None
+    """What the account could not pay of the bill, in currency. Charged when it is topped up; no new start before that."""
+    stop_reason: str | None
+    """Reason of OCPP 1.6 §7.36; Local when the station names none."""
+    flags: list[str] | None
+    """What wants a look: implausible_energy, unpaid, no_funds, clock_wrong, meter_restarted, id_tag_refused, …: docs/architecture.md, docs/accounts.md."""
+    error: str | None
+    """Why the session came to nothing, for people."""
+    settled_at: AwareDatetime | None
+    """When the bill was made. Happens once."""
+    created_at: AwareDatetime | None
+    company_id: UUID | None
+    """The company that owns the location."""
+
+
 class StationOverview(Row):
     """View station_overview. Each station as it is now: place, connectors, price from. Public. connectors: [{number, type, power, availability, status, error_code, status_at, session_id}]."""
 
@@ -1329,6 +1400,7 @@ MODELS: dict[str, type[Row]] = {
     "revenue_by_day": RevenueByDay,
     "revenue_by_day_and_company": RevenueByDayAndCompany,
     "session_history": SessionHistory,
+    "sessions_under_way": SessionsUnderWay,
     "station_overview": StationOverview,
     "station_status": StationStatus,
     "waiting_stations": WaitingStation,

@@ -301,6 +301,11 @@ VIEWS: dict[str, Table] = {
         STATIONS | {"own": "user_id = '{me}'"},
         note="Names of people and payers only where the reader may read users and clients.",
     ),
+    "sessions_under_way": view(
+        read(driver="own", operator="company's", admin=ALL),
+        STATIONS | {"own": "user_id = '{me}'"},
+        note="As session_history.",
+    ),
     "monthly_totals_by_driver": view(
         read(driver="own", operator="company's", admin=ALL),
         {"own": "user_id = '{me}'"}
@@ -321,6 +326,7 @@ PERSONAL_COLUMNS = {
     "connector_overview": "session_id",
     "station_overview": "connectors",
     "session_history": "driver_name, client_name",
+    "sessions_under_way": "driver_name, client_name",
     "monthly_totals_by_driver": "driver_name",
 }
 
