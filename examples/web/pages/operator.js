@@ -96,11 +96,7 @@ export async function show(root, { signal, query }) {
       const [stations, connections, under, broken, commands] = await Promise.all([
         ask(supabase.from("stations").select("id,status,location:locations(name,client_id)").order("id")),
         ask(supabase.from("connections").select("*").order("station_id")),
-        ask(
-          supabase.from("session_history").select("*").in("status", ["pending", "started"]).order("created_at", {
-            ascending: false,
-          }),
-        ),
+        ask(supabase.from("sessions_under_way").select("*").order("created_at", { ascending: false })),
         ask(supabase.from("faults").select("*").order("since", { ascending: false }).limit(MOST_FAULTS)),
         ask(supabase.from("commands").select("*").order("created_at", { ascending: false }).limit(RECENT)),
       ]);
