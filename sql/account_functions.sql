@@ -296,6 +296,8 @@ begin
   if top_up_account.amount < 0 then
     perform private.fail(400, 'OCARG', 'a top-up must be more than 0', 'Money goes out by correct_balance().');
   end if;
+  -- Two accounts, one reference: the second waits here and then finds the first, rather than failing at the index.
+  perform pg_advisory_xact_lock(hashtextextended('top-up ' || top_up_account.reference, 0));
   v_account := private.account_for_booking(top_up_account.client_id, top_up_account.amount, top_up_account.reference, 'reference');
   select * into v_entry from public.ledger_entries as e where e.kind = 'top_up' and e.reference = top_up_account.reference;
   if found then

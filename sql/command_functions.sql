@@ -406,7 +406,9 @@ declare
 begin
   perform private.assert_bridge();
   -- Handed out to this bridge, which does not know of them: the answer to that claim was lost, so nothing was sent.
-  update public.commands as c set status = 'queued', connection_id = null
+  update public.commands as c
+     set status = case when private.has_stopped(c) then 'cancelled' else 'queued' end::public.command_status, connection_id = null,
+         error = case when private.has_stopped(c) then 'the session has ended' end
     from private.station_connections as n
    where holding is not null and n.bridge_id = claim_commands.bridge_id and n.disconnected_at is null
      and c.station_id = n.station_id and c.connection_id = n.connection_id and c.status = 'sent' and not c.id = any (holding);
@@ -418,6 +420,7 @@ begin
        -- some stations break when spoken to before their BootNotification; others never send one after a reconnect
        and (n.booted_at is not null or n.connected_at < now() - interval '10 s')
        and not exists (select from public.commands as o where o.station_id = n.station_id and o.status = 'sent' and o.connection_id = n.connection_id)
+       and not private.has_stopped(c)
      order by c.station_id, c.created_at, c.id
      limit greatest(coalesce(max_commands, 100), 0)
   ), mine as (
@@ -443,17 +446,32 @@ $$;
 comment on function private.may_repeat is 'Whether a command may be sent again when the connection broke before the answer: twice must be as good as once. '
   'A remote start is: its tag and connector are the same both times.';
 
+create or replace function private.has_stopped(p_command public.commands) returns boolean
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return p_command.action = 'RemoteStopTransaction' and (p_command.effect_at is not null
+    -- what a person sends by send_command() goes out once, whatever is known of the session
+    or (p_command.session_id is not null or p_command.attempts > 0) and exists (
+         select from public.charging_sessions as s
+          where s.transaction_id = private.to_integer(p_command.payload -> 'transactionId') and s.station_id = p_command.station_id
+            and s.status in ('stopped', 'error')));
+end $$;
+comment on function private.has_stopped is 'Whether a command is a remote stop that has nothing left to stop: its session has ended.';
+
 create or replace function private.release_commands(p_station_id text, p_connection_id uuid) returns void
 language sql volatile set search_path = ''
 as $$
   update public.commands
-     set status = case when private.may_repeat(action) and expires_at > now() then 'queued' else 'timed_out' end::public.command_status,
+     set status = case when private.has_stopped(commands) then 'accepted'
+                       when private.may_repeat(action) and expires_at > now() then 'queued' else 'timed_out' end::public.command_status,
          connection_id = null,
-         error = case when private.may_repeat(action) and expires_at > now() then null
+         error = case when private.has_stopped(commands) then 'the connection was lost before the station answered; the session has ended'
+                      when private.may_repeat(action) and expires_at > now() then null
                       else 'the connection was lost before the station answered; whether it acted is not known' end
    where station_id = p_station_id and status = 'sent' and connection_id is distinct from p_connection_id
 $$;
-comment on function private.release_commands is 'Commands that wait for an answer on a connection other than p_connection_id: queued again where that is harmless, else timed out.';
+comment on function private.release_commands is 'Commands that wait for an answer on a connection other than p_connection_id: queued again where that is harmless, else timed out; a remote stop whose session has ended is done.';
 
 create or replace function private.take_new_key(p_command public.commands) returns void
 language sql volatile set search_path = ''

@@ -148,7 +148,7 @@ declare
   v_tag text := private.clean_tag(p_payload -> 'idTag');
   v_number integer := private.to_integer(p_payload -> 'connectorId');
   v_connector integer;
-  v_meter numeric := private.to_number(p_payload -> 'meterStart');
+  v_meter numeric := private.to_register(p_payload -> 'meterStart');
   v_reported timestamptz := private.to_time(p_payload ->> 'timestamp', p_station.clock_time_zone);
   v_plausible boolean := private.is_plausible(v_reported, p_received_at);
   v_start timestamptz := case when v_plausible then v_reported else p_received_at end;
@@ -179,7 +179,10 @@ begin
   v_connector := private.ensure_connector(p_station.id, v_number);
   if v_connector is null then v_flags := v_flags || 'connector_impossible'::text; end if;
   if not v_plausible then v_flags := v_flags || 'clock_wrong'::text; end if;
-  if v_meter is null then v_flags := v_flags || 'meter_start_missing'::text; end if;
+  if v_meter is null then
+    v_flags := v_flags || 'meter_start_missing'::text;
+    if private.to_number(p_payload -> 'meterStart') is not null then v_flags := v_flags || 'implausible_energy'::text; end if;
+  end if;
 
   -- The session that a person asked for, by its generated tag, also when it was given up or called off (status stopped) meanwhile.
   select * into v_session from public.charging_sessions as s
@@ -259,7 +262,7 @@ begin
   select * into v_orphan from public.transaction_orphans as o
    where o.station_id = p_station.id and o.resolved_at is null and o.action = 'StopTransaction'
      and coalesce(o.reported_transaction_id, 0) <= 0
-     and private.to_number(o.payload -> 'meterStop') >= coalesce(v_meter, 0)
+     and private.to_register(o.payload -> 'meterStop') >= coalesce(v_meter, 0)
      and coalesce(lower(private.clean_tag(o.payload -> 'idTag')) = lower(v_tag), true)
      -- by the station's clock, right or wrong
      and private.to_time(o.payload ->> 'timestamp', p_station.clock_time_zone) >= v_reported
@@ -344,7 +347,7 @@ begin
            max(number) filter (where measurand = 'SoC' and rank = top_rank) as soc_percent
       from sample group by n
   ), resolved as (
-    select item.*, f.context, f.energy_wh, f.power_w, f.current_a, f.voltage_v, f.temperature_c, f.soc_percent,
+    select item.*, f.context, case when f.energy_wh between -1e12 and 1e12 then f.energy_wh end as energy_wh, f.power_w, f.current_a, f.voltage_v, f.temperature_c, f.soc_percent,
            coalesce(item.session_id, named.id, running.id, former.id) as found_id
       from item
       left join fact as f using (n)
@@ -451,9 +454,9 @@ returns numeric
 language plpgsql immutable set search_path = ''
 as $$
 begin
-  return case when p_last_wh >= p_max_wh and not p_restarted then greatest(p_last_wh - coalesce(p_start_wh, p_last_wh), 0) else p_steps_wh end;
+  return least(case when p_last_wh >= p_max_wh and not p_restarted then greatest(p_last_wh - coalesce(p_start_wh, p_last_wh), 0) else p_steps_wh end, 1e12);
 end $$;
-comment on function private.energy_so_far is 'Wh since the start: the register''s difference; the sum of its positive steps when the meter restarted.';
+comment on function private.energy_so_far is 'Wh since the start: the register''s difference; the sum of its positive steps when the meter restarted. 10^12 at most.';
 
 -- Limits -----------------------------------------------------------------------------------------
 create or replace function private.is_limited(p_session public.charging_sessions) returns boolean
@@ -605,7 +608,8 @@ language plpgsql volatile set search_path = '' set plan_cache_mode = force_gener
 as $$
 declare
   v_session public.charging_sessions;
-  v_meter numeric := private.to_number(p_payload -> 'meterStop');
+  v_meter numeric := private.to_register(p_payload -> 'meterStop');
+  v_implausible boolean := v_meter is null and private.to_number(p_payload -> 'meterStop') is not null;
   v_reported timestamptz := private.to_time(p_payload ->> 'timestamp', p_station.clock_time_zone);
   v_stop timestamptz;
   v_steps numeric;
@@ -625,7 +629,7 @@ begin
   end if;
   select * into v_session from public.charging_sessions where id = p_session_id for update;
   if v_session.meter_stop_wh is not null or v_session.settled_at is not null then
-    if v_meter is distinct from v_session.meter_stop_wh then
+    if v_meter is not null and v_meter is distinct from v_session.meter_stop_wh then
       update public.charging_sessions set flags = flags || 'stop_differs'::text where id = p_session_id and not 'stop_differs' = any (flags);
     end if;
     return v_session;  -- settled once, whatever comes later
@@ -663,7 +667,7 @@ begin
       v_energy := v_difference;
     end if;
   end if;
-  if v_energy > v_most then
+  if v_energy > v_most or v_implausible or 'implausible_energy' = any (v_session.flags) then
     v_flags := v_flags || 'implausible_energy'::text;
     if p_station.hold_implausible then v_flags := v_flags || 'held'::text; end if;
   end if;
@@ -675,7 +679,7 @@ begin
   v_session.energy_wh := v_energy;
   v_session.parking_start_time := case when v_session.parking_start_time < v_stop
                                        then greatest(v_session.parking_start_time, v_session.start_time) end;
-  v_session.flags := array_remove(v_session.flags, 'stop_missing') || v_flags;
+  v_session.flags := array_remove(array_remove(v_session.flags, 'stop_missing'), 'implausible_energy') || v_flags;
   v_session.receipt := private.price_session(v_session);
   -- one update: nobody ever sees an ended session without its bill
   update public.charging_sessions
@@ -700,7 +704,7 @@ language plpgsql stable set search_path = '' set plan_cache_mode = force_generic
 as $$
 declare
   v_transaction numeric := private.to_number(p_payload -> 'transactionId');
-  v_meter numeric := private.to_number(p_payload -> 'meterStop');
+  v_meter numeric := private.to_register(p_payload -> 'meterStop');
   v_tag text := private.clean_tag(p_payload -> 'idTag');
   v_reported timestamptz := private.to_time(p_payload ->> 'timestamp', p_station.clock_time_zone);
   v_id uuid;

@@ -381,6 +381,8 @@ begin
   if top_up_account.amount < 0 then
     perform private.fail(400, 'OCARG', 'a top-up must be more than 0', 'Money goes out by correct_balance().');
   end if;
+  -- Two accounts, one reference: the second waits here and then finds the first, rather than failing at the index.
+  perform pg_advisory_xact_lock(hashtextextended('top-up ' || top_up_account.reference, 0));
   v_account := private.account_for_booking(top_up_account.client_id, top_up_account.amount, top_up_account.reference, 'reference');
   select * into v_entry from public.ledger_entries as e where e.kind = 'top_up' and e.reference = top_up_account.reference;
   if found then
@@ -556,7 +558,7 @@ declare
   v_tag text := private.clean_tag(p_payload -> 'idTag');
   v_number integer := private.to_integer(p_payload -> 'connectorId');
   v_connector integer;
-  v_meter numeric := private.to_number(p_payload -> 'meterStart');
+  v_meter numeric := private.to_register(p_payload -> 'meterStart');
   v_reported timestamptz := private.to_time(p_payload ->> 'timestamp', p_station.clock_time_zone);
   v_plausible boolean := private.is_plausible(v_reported, p_received_at);
   v_start timestamptz := case when v_plausible then v_reported else p_received_at end;
@@ -587,7 +589,10 @@ begin
   v_connector := private.ensure_connector(p_station.id, v_number);
   if v_connector is null then v_flags := v_flags || 'connector_impossible'::text; end if;
   if not v_plausible then v_flags := v_flags || 'clock_wrong'::text; end if;
-  if v_meter is null then v_flags := v_flags || 'meter_start_missing'::text; end if;
+  if v_meter is null then
+    v_flags := v_flags || 'meter_start_missing'::text;
+    if private.to_number(p_payload -> 'meterStart') is not null then v_flags := v_flags || 'implausible_energy'::text; end if;
+  end if;
 
   -- The session that a person asked for, by its generated tag, also when it was given up or called off (status stopped) meanwhile.
   select * into v_session from public.charging_sessions as s
@@ -667,7 +672,7 @@ begin
   select * into v_orphan from public.transaction_orphans as o
    where o.station_id = p_station.id and o.resolved_at is null and o.action = 'StopTransaction'
      and coalesce(o.reported_transaction_id, 0) <= 0
-     and private.to_number(o.payload -> 'meterStop') >= coalesce(v_meter, 0)
+     and private.to_register(o.payload -> 'meterStop') >= coalesce(v_meter, 0)
      and coalesce(lower(private.clean_tag(o.payload -> 'idTag')) = lower(v_tag), true)
      -- by the station's clock, right or wrong
      and private.to_time(o.payload ->> 'timestamp', p_station.clock_time_zone) >= v_reported
@@ -751,7 +756,7 @@ begin
            max(number) filter (where measurand = 'SoC' and rank = top_rank) as soc_percent
       from sample group by n
   ), resolved as (
-    select item.*, f.context, f.energy_wh, f.power_w, f.current_a, f.voltage_v, f.temperature_c, f.soc_percent,
+    select item.*, f.context, case when f.energy_wh between -1e12 and 1e12 then f.energy_wh end as energy_wh, f.power_w, f.current_a, f.voltage_v, f.temperature_c, f.soc_percent,
            coalesce(item.session_id, named.id, running.id, former.id) as found_id
       from item
       left join fact as f using (n)
@@ -1424,3 +1429,247 @@ end $$;
 comment on function private.end_lost_sessions is 'Ends sessions whose StopTransaction never came: provisionally at first, and a day later for good.';
 
 grant execute on function public.send_command, public.start_charge, public.start_charge_for, public.stop_charge, public.release_session, public.claim_commands to authenticated, service_role;
+
+create or replace function private.to_register(p_value jsonb) returns numeric
+language plpgsql immutable set search_path = ''
+as $$
+declare
+  v_number numeric := private.to_number(p_value);
+begin
+  return case when v_number between -1e12 and 1e12 then v_number end;
+end $$;
+comment on function private.to_register is 'A register of a meter, Wh: as to_number; null also for what no meter shows, beyond 10^12 Wh.';
+
+create or replace function private.end_session(p_station public.stations, p_session_id uuid, p_payload jsonb, p_received_at timestamptz)
+returns public.charging_sessions
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_session public.charging_sessions;
+  v_meter numeric := private.to_register(p_payload -> 'meterStop');
+  v_implausible boolean := v_meter is null and private.to_number(p_payload -> 'meterStop') is not null;
+  v_reported timestamptz := private.to_time(p_payload ->> 'timestamp', p_station.clock_time_zone);
+  v_stop timestamptz;
+  v_steps numeric;
+  v_difference numeric;
+  v_energy numeric;
+  v_power numeric;
+  v_most numeric;
+  v_first record;
+  v_flags text[] := '{}';
+begin
+  if jsonb_typeof(p_payload -> 'transactionData') in ('array', 'object') then
+    perform private.store_meter_values(jsonb_build_array(jsonb_build_object(
+      'station_id', p_station.id, 'clock_time_zone', p_station.clock_time_zone,
+      'connector_id', (select coalesce(s.connector_id, 0) from public.charging_sessions as s where s.id = p_session_id),
+      'transaction_id', p_payload -> 'transactionId', 'session_id', p_session_id, 'received_at', p_received_at,
+      'meter_value', p_payload -> 'transactionData')));
+  end if;
+  select * into v_session from public.charging_sessions where id = p_session_id for update;
+  if v_session.meter_stop_wh is not null or v_session.settled_at is not null then
+    if v_meter is not null and v_meter is distinct from v_session.meter_stop_wh then
+      update public.charging_sessions set flags = flags || 'stop_differs'::text where id = p_session_id and not 'stop_differs' = any (flags);
+    end if;
+    return v_session;  -- settled once, whatever comes later
+  end if;
+
+  v_stop := greatest(v_session.start_time,
+                     private.occurred_at(v_reported, p_received_at, v_session.start_time, v_session.clock_offset));
+  if v_meter is null then
+    v_flags := v_flags || 'meter_stop_missing'::text;
+    v_meter := coalesce(v_session.meter_last_wh, v_session.meter_start_wh, 0);
+  end if;
+
+  v_steps := v_session.meter_steps_wh
+    + greatest(v_meter - coalesce(v_session.meter_last_wh, v_session.meter_start_wh, v_meter), 0);
+  v_difference := v_meter - coalesce(v_session.meter_start_wh, v_meter);
+  if v_meter < v_session.meter_last_wh and v_session.meter_last_wh = v_session.meter_max_wh and v_meter > v_session.meter_max_wh - 100
+     and v_difference >= 0 then
+    -- Samples in kWh or with decimals, a stop in whole Wh (§6.49): it says it finer, and no meter has restarted.
+    v_session.meter_max_wh := v_meter;
+    v_steps := v_steps - (v_session.meter_last_wh - v_meter);
+  end if;
+  v_energy := private.energy_so_far(v_session.meter_start_wh, v_meter, greatest(v_session.meter_max_wh, v_meter), v_steps, v_session.meter_restarted);
+  v_power := (select coalesce(c.power, p_station.power_capacity) from (select) as one
+                left join public.connectors as c on c.station_id = p_station.id and c.number = v_session.connector_id);
+  v_most := private.most_energy_wh(v_power, v_stop - v_session.start_time);
+  if v_energy <> v_difference and v_difference between 0 and coalesce(v_most, v_difference) then
+    -- Did the meter restart, or do the samples run on another register than start and stop do? Then there is a jump between them.
+    select m.energy_wh, m.reported_at into v_first from public.meter_values as m
+     where m.session_id = p_session_id and m.energy_wh is not null order by m.reported_at, m.energy_wh limit 1;
+    if v_energy > v_most
+       or v_first.energy_wh - v_session.meter_start_wh > private.most_energy_wh(coalesce(v_power, 500),
+            greatest(v_first.reported_at + v_session.clock_offset - v_session.start_time, '0'))
+       or v_meter - v_session.meter_last_wh > private.most_energy_wh(coalesce(v_power, 500),
+            greatest(v_stop - (v_session.meter_last_at + v_session.clock_offset), '0')) then
+      v_energy := v_difference;
+    end if;
+  end if;
+  if v_energy > v_most or v_implausible or 'implausible_energy' = any (v_session.flags) then
+    v_flags := v_flags || 'implausible_energy'::text;
+    if p_station.hold_implausible then v_flags := v_flags || 'held'::text; end if;
+  end if;
+  if v_meter < coalesce(v_session.meter_max_wh, v_meter) or v_session.meter_restarted then v_flags := v_flags || 'meter_restarted'::text; end if;
+
+  v_session.status := 'stopped';
+  v_session.stop_time := v_stop;
+  v_session.meter_stop_wh := v_meter;
+  v_session.energy_wh := v_energy;
+  v_session.parking_start_time := case when v_session.parking_start_time < v_stop
+                                       then greatest(v_session.parking_start_time, v_session.start_time) end;
+  v_session.flags := array_remove(array_remove(v_session.flags, 'stop_missing'), 'implausible_energy') || v_flags;
+  v_session.receipt := private.price_session(v_session);
+  -- one update: nobody ever sees an ended session without its bill
+  update public.charging_sessions
+     set status = v_session.status, stop_key = md5(p_payload::text)::uuid, stop_time = v_stop, meter_stop_wh = v_meter, meter_steps_wh = v_steps, energy_wh = v_energy,
+         energy = round(v_energy / 1000, 3), power_w = 0, stop_reason = coalesce(p_payload ->> 'reason', 'Local'),
+         stop_id_tag = private.clean_tag(p_payload -> 'idTag'), flags = v_session.flags, parking_start_time = v_session.parking_start_time,
+         amount = (v_session.receipt ->> 'cost')::numeric, currency = v_session.receipt ->> 'currency', receipt = v_session.receipt,
+         priced_at = clock_timestamp(), priced_energy_wh = v_energy,
+         settled_at = case when 'held' = any (v_session.flags) then null else now() end
+   where id = p_session_id
+  returning * into v_session;
+  update public.commands set effect_at = p_received_at
+   where session_id = p_session_id and action = 'RemoteStopTransaction' and effect_at is null;
+  update public.commands set status = 'cancelled', error = 'the session has ended'
+   where session_id = p_session_id and status = 'queued';
+  return v_session;
+end $$;
+comment on function private.end_session is 'Ends and bills a session with the payload of a StopTransaction, once: a repeat returns it as it is.';
+
+create or replace function private.find_stopping_session(p_station public.stations, p_payload jsonb, p_received_at timestamptz) returns uuid
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_transaction numeric := private.to_number(p_payload -> 'transactionId');
+  v_meter numeric := private.to_register(p_payload -> 'meterStop');
+  v_tag text := private.clean_tag(p_payload -> 'idTag');
+  v_reported timestamptz := private.to_time(p_payload ->> 'timestamp', p_station.clock_time_zone);
+  v_id uuid;
+  v_ids uuid[];
+  v_station_id text;
+begin
+  select id, station_id into v_id, v_station_id from public.charging_sessions
+   where transaction_id = private.to_integer(p_payload -> 'transactionId') and start_time is not null;
+  if found then
+    return case when v_station_id = p_station.id then v_id end;
+  end if;
+  -- A repeat of a stop that had no id of ours either.
+  select id into v_id from public.charging_sessions
+   where station_id = p_station.id and stop_key = md5(p_payload::text)::uuid order by stop_time desc limit 1;
+  if found then
+    return v_id;
+  end if;
+  -- The station never got an id (0, -1; errata E3.18) or names a strange one: the single session without a stop that fits.
+  with fitting as (
+    select s.id, coalesce(lower(s.id_tag) = lower(v_tag), false) as same_tag
+      from public.charging_sessions as s
+     cross join lateral private.occurred_at(v_reported, p_received_at, s.start_time, s.clock_offset) as stopped (at)
+     where s.station_id = p_station.id
+       and (s.status = 'started'
+            or s.stop_time is not null and s.settled_at is null and s.meter_stop_wh is null
+               and not exists (select from public.charging_sessions as n  -- of the next session on the connector it is not
+                                where n.station_id = s.station_id and n.connector_id = s.connector_id
+                                  and n.start_time > s.start_time and n.start_time < stopped.at))
+       and coalesce(s.meter_start_wh, 0) <= coalesce(v_meter, s.meter_start_wh, 0)
+       and s.start_time <= stopped.at + interval '1 minute'
+       and (coalesce(v_transaction, 0) <= 0 or v_tag is null or lower(s.id_tag) = lower(v_tag))
+  )
+  select array_agg(f.id) into v_ids from fitting as f
+   where f.same_tag or not exists (select from fitting as o where o.same_tag);
+  return case when cardinality(v_ids) = 1 then v_ids[1] end;
+end $$;
+comment on function private.find_stopping_session is 'The session that a StopTransaction means; null when none or several fit.';
+
+create or replace function private.energy_so_far(p_start_wh numeric, p_last_wh numeric, p_max_wh numeric, p_steps_wh numeric, p_restarted boolean)
+returns numeric
+language plpgsql immutable set search_path = ''
+as $$
+begin
+  return least(case when p_last_wh >= p_max_wh and not p_restarted then greatest(p_last_wh - coalesce(p_start_wh, p_last_wh), 0) else p_steps_wh end, 1e12);
+end $$;
+comment on function private.energy_so_far is 'Wh since the start: the register''s difference; the sum of its positive steps when the meter restarted. 10^12 at most.';
+
+create or replace function private.to_number(p_value jsonb) returns numeric
+language plpgsql immutable set search_path = ''  -- its plan is kept between calls, which that of a language sql function is not
+as $$
+declare
+  v_text text := p_value #>> '{}';
+begin
+  -- Plain decimals, which is what stations send, without the regular expression: it costs 20 times as much.
+  if length(v_text) <= 20 and translate(v_text, '0123456789', '') in ('', '.', '-') and pg_catalog.pg_input_is_valid(v_text, 'numeric') then
+    return v_text::numeric;
+  elsif v_text ~ '^\s*[+-]?[0-9]{1,20}(\.[0-9]{0,20})?([eE][+-]?[0-9])?\s*$' and pg_catalog.pg_input_is_valid(v_text, 'numeric') then
+    return v_text::numeric;
+  end if;
+  return null;
+end $$;
+comment on function private.to_number is 'A JSON number, or a number in a string; null for anything else and for numbers beyond 10^29.';
+
+create or replace function private.has_stopped(p_command public.commands) returns boolean
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return p_command.action = 'RemoteStopTransaction' and (p_command.effect_at is not null
+    -- what a person sends by send_command() goes out once, whatever is known of the session
+    or (p_command.session_id is not null or p_command.attempts > 0) and exists (
+         select from public.charging_sessions as s
+          where s.transaction_id = private.to_integer(p_command.payload -> 'transactionId') and s.station_id = p_command.station_id
+            and s.status in ('stopped', 'error')));
+end $$;
+comment on function private.has_stopped is 'Whether a command is a remote stop that has nothing left to stop: its session has ended.';
+
+create or replace function private.release_commands(p_station_id text, p_connection_id uuid) returns void
+language sql volatile set search_path = ''
+as $$
+  update public.commands
+     set status = case when private.has_stopped(commands) then 'accepted'
+                       when private.may_repeat(action) and expires_at > now() then 'queued' else 'timed_out' end::public.command_status,
+         connection_id = null,
+         error = case when private.has_stopped(commands) then 'the connection was lost before the station answered; the session has ended'
+                      when private.may_repeat(action) and expires_at > now() then null
+                      else 'the connection was lost before the station answered; whether it acted is not known' end
+   where station_id = p_station_id and status = 'sent' and connection_id is distinct from p_connection_id
+$$;
+comment on function private.release_commands is 'Commands that wait for an answer on a connection other than p_connection_id: queued again where that is harmless, else timed out; a remote stop whose session has ended is done.';
+
+create or replace function public.claim_commands(bridge_id text, max_commands int default 100, holding uuid[] default null) returns jsonb
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+security definer  -- the bridge holds no grant on the tables
+as $$
+declare
+  v_claimed jsonb;
+begin
+  perform private.assert_bridge();
+  -- Handed out to this bridge, which does not know of them: the answer to that claim was lost, so nothing was sent.
+  update public.commands as c
+     set status = case when private.has_stopped(c) then 'cancelled' else 'queued' end::public.command_status, connection_id = null,
+         error = case when private.has_stopped(c) then 'the session has ended' end
+    from private.station_connections as n
+   where holding is not null and n.bridge_id = claim_commands.bridge_id and n.disconnected_at is null
+     and c.station_id = n.station_id and c.connection_id = n.connection_id and c.status = 'sent' and not c.id = any (holding);
+  with next as (
+    select distinct on (c.station_id) c.id, n.connection_id
+      from private.station_connections as n
+      join public.commands as c on c.station_id = n.station_id and c.status = 'queued' and c.expires_at > now()
+     where n.bridge_id = claim_commands.bridge_id and n.disconnected_at is null
+       -- some stations break when spoken to before their BootNotification; others never send one after a reconnect
+       and (n.booted_at is not null or n.connected_at < now() - interval '10 s')
+       and not exists (select from public.commands as o where o.station_id = n.station_id and o.status = 'sent' and o.connection_id = n.connection_id)
+       and not private.has_stopped(c)
+     order by c.station_id, c.created_at, c.id
+     limit greatest(coalesce(max_commands, 100), 0)
+  ), mine as (
+    select c.id, next.connection_id from public.commands as c join next using (id)
+     where c.status = 'queued' order by c.station_id for update of c skip locked
+  ), sent as (
+    update public.commands as c set status = 'sent', sent_at = clock_timestamp(), connection_id = mine.connection_id, attempts = c.attempts + 1
+      from mine where c.id = mine.id
+    returning c.*
+  )
+  select coalesce(jsonb_agg(jsonb_build_object('command_id', s.id, 'station_id', s.station_id, 'connection_id', s.connection_id, 'action', s.action,
+           'payload', coalesce((select k.payload from private.command_secrets as k where k.command_id = s.id), s.payload), 'timeout_s', s.timeout_s, 'expires_at', s.expires_at)), '[]') into v_claimed from sent as s;
+  return v_claimed;
+end $$;
+comment on function public.claim_commands is 'For bridges: the next command of each station that the bridge holds and that has none unanswered; marked sent in the same transaction. '
+  'holding: the claimed commands whose answers are not stored yet; others that this bridge was given are queued again.';

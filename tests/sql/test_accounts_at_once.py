@@ -143,6 +143,25 @@ def test_the_same_payment_reported_twice_at_once_counts_once(worlds: tuple[World
     assert money(one) == (50, 0)
 
 
+def test_one_reference_on_two_accounts_at_once_counts_for_one_and_is_refused_to_the_other(
+    worlds: tuple[World, World],
+) -> None:
+    one, two = worlds
+
+    def pay(world: World, account: object) -> str:
+        try:
+            world.rpc(ADMIN, "top_up_account", client_id=account, amount=50, reference="pay-2")
+        except psycopg.ProgrammingError as error:
+            return str(json.loads(error.diag.message_primary or "")["code"])
+        return "booked"
+
+    with ThreadPoolExecutor(1) as pool:
+        with one.db.transaction():
+            assert pay(one, ACCOUNT) == "booked"
+            other = behind(one, two, lambda: pay(two, OTHER_ACCOUNT), pool)
+        assert other.result() == "OCPMT"
+
+
 def test_housekeeping_leaves_a_hold_whose_account_is_in_use_for_the_next_time(worlds: tuple[World, World]) -> None:
     one, two = worlds
     session = one.rpc(DRIVER, "start_charge", station_id=STATION, limit_amount=60)

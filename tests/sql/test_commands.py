@@ -285,6 +285,46 @@ def test_command_whose_bridge_died_times_out(world: World) -> None:
     assert world.command(row["id"])["status"] == "timed_out"
 
 
+@pytest.mark.parametrize("by", ["stop_charge", "send_command"])
+@pytest.mark.parametrize("how", ["disconnect", "reconnect", "lost claim"])
+def test_remote_stop_of_a_session_that_has_ended_is_not_sent_again(world: World, by: str, how: str) -> None:
+    transaction = world.begin(at=-60)
+    if by == "stop_charge":
+        world.rpc(DRIVER, "stop_charge", session_id=world.session(transaction)["id"])
+    else:
+        world.send_command("RemoteStopTransaction", {"transactionId": transaction})
+    row = world.claim_one()
+    world.stop(transaction, 3000)
+    if how == "disconnect":
+        world.ingest(world.event("disconnect", code=1006, reason=""))
+    if how == "lost claim":
+        assert world.rpc("service_role", "claim_commands", bridge_id=BRIDGE_ID, holding="{}") == []
+    else:
+        world.connect()
+        world.send("BootNotification", {"chargePointVendor": "V", "chargePointModel": "M"})
+        assert world.claim() == []
+    command = world.command(row["command_id"])
+    assert command["status"] == ("cancelled" if how == "lost claim" else "accepted")
+    assert command["error"].endswith("the session has ended")
+
+
+def test_remote_stop_that_waits_to_be_sent_again_is_not_once_its_session_has_ended(world: World) -> None:
+    transaction = world.begin(at=-60)
+    world.send_command("RemoteStopTransaction", {"transactionId": transaction})
+    world.claim_one()
+    world.connect()
+    world.send("BootNotification", {"chargePointVendor": "V", "chargePointModel": "M"})
+    world.stop(transaction, 3000)
+    assert world.claim() == []
+
+
+def test_remote_stop_sent_by_a_person_goes_out_whatever_is_known_of_the_session(world: World) -> None:
+    transaction = world.begin(at=-60)
+    world.stop(transaction, 3000)
+    world.send_command("RemoteStopTransaction", {"transactionId": transaction})
+    assert world.claim_one()["action"] == "RemoteStopTransaction"
+
+
 @pytest.mark.parametrize("action", [a for a in VALID if a not in ("Reset", "DataTransfer")])
 @pytest.mark.parametrize("how", ["disconnect", "reconnect", "vanished"])
 def test_command_that_lost_its_connection_is_sent_again(world: World, action: str, how: str) -> None:

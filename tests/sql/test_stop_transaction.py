@@ -212,6 +212,63 @@ def test_stop_without_a_usable_register_is_billed_at_the_last_one_seen(world: Wo
     assert (session["energy"], session["amount"], session["flags"]) == (3, 45, ["meter_stop_missing"])
 
 
+@pytest.mark.parametrize("meter", [10**15, -(10**15), 10**18, "12345e9"])
+def test_stop_at_a_register_that_no_meter_shows_is_billed_at_the_last_one_seen(world: World, meter: object) -> None:
+    transaction = world.begin(at=-60)
+    world.meter(-30, 4000, transaction=transaction)
+    for _ in range(2):
+        world.stop(transaction, meter)
+    session = world.session(transaction)
+    assert (session["status"], session["energy"], session["amount"], session["held_amount"]) == ("stopped", 3, 45, 0)
+    assert session["flags"] == ["meter_stop_missing", "implausible_energy"]
+
+
+@pytest.mark.parametrize("meter", [10**15, -(10**18), 10**19])
+def test_start_and_samples_with_registers_that_no_meter_shows_are_answered_and_count_as_missing(
+    world: World, meter: int
+) -> None:
+    transaction = world.begin(at=-60, meter=meter)
+    world.meter(-50, meter, transaction=transaction)
+    world.meter(-40, 1000, transaction=transaction)
+    world.meter(-30, sampled(meter, unit="kWh"), transaction=transaction)
+    world.stop(transaction, 3000, transactionData=[{"timestamp": iso(world.at(-20)), "sampledValue": [sampled(meter)]}])
+    session = world.session(transaction)
+    assert (session["energy"], session["amount"], session["held_amount"]) == (2, 30, 0)
+    assert session["flags"] == ["meter_start_missing", "implausible_energy"]
+
+
+def test_stop_at_a_register_that_no_meter_shows_is_held_where_the_station_says_so(world: World) -> None:
+    world.sql("update stations set hold_implausible = true")
+    transaction = world.begin(at=-60)
+    world.stop(transaction, 10**15)
+    session = world.session(transaction)
+    assert (session["settled_at"], session["flags"]) == (None, ["meter_stop_missing", "implausible_energy", "held"])
+
+
+def test_register_that_swings_between_its_ends_is_billed_all_the_same(world: World) -> None:
+    transaction = world.begin(at=-250, meter=-(10**12))
+    for minute in range(240):
+        world.meter(-240 + minute, (10**12) * (-1) ** minute, transaction=transaction)
+    world.stop(transaction, -(10**12) + 5)
+    assert world.session(transaction)["status"] == "stopped"
+
+
+@pytest.mark.parametrize("number", [10**30, -(10**30), 2**31, "NaN", "Infinity", -1, 1.5, [], {}, "", "٣", "\u00a01"])
+@pytest.mark.parametrize("timestamp", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "NaN", 10**30, None])
+def test_absurd_messages_of_a_transaction_are_answered(world: World, number: object, timestamp: object) -> None:
+    world.start(connector=number, meter=number, timestamp=timestamp, reservationId=number)
+    transaction = world.begin(at=-60, meter=0)
+    sample = {**sampled("1"), "value": number}
+    other = sampled("1", "Power.Active.Import", "kW") | {"value": number}
+    world.meter(-50, sample, other, connector=number, transaction=number, timestamp=timestamp)
+    world.meter(-40, sample, other, transaction=transaction, timestamp=timestamp)
+    data = [{"timestamp": timestamp, "sampledValue": [sample, other]}]
+    world.stop(number, number, timestamp=timestamp, transactionData=data, reason=number)
+    world.stop(transaction, number, timestamp=timestamp, transactionData=data, idTag=number)
+    session = world.session(transaction)
+    assert (session["status"], session["held_amount"]) == ("stopped", 0)
+
+
 def test_stop_before_the_start_by_the_stations_clock_ends_at_the_start(world: World) -> None:
     transaction = world.begin(at=-60)
     world.stop(transaction, 3000, at=-61, received=0)
