@@ -299,7 +299,7 @@ class ClientTariff(Row):
 
     id: UUID
     client_id: UUID
-    """The payer: clients of kind account."""
+    """The payer: an account, or a company, whose staff then charge at these prices."""
     company_id: UUID | None
     """At whose stations: the company that grants it. Null: everywhere; only admins write that. Of the company goes before everywhere, of several the newest."""
     tariff_plan_id: UUID | None

@@ -81,7 +81,7 @@ create table public.client_tariffs (
   check (tariff_plan_id is not null or discount_percent > 0)
 );
 comment on table public.client_tariffs is 'What an account pays otherwise than everybody: a plan of its own, a discount, or both. Sessions that begin while it is valid keep it.';
-comment on column public.client_tariffs.client_id is 'The payer: clients of kind account.';
+comment on column public.client_tariffs.client_id is 'The payer: an account, or a company, whose staff then charge at these prices.';
 comment on column public.client_tariffs.company_id is 'At whose stations: the company that grants it. Null: everywhere; only admins write that. Of the company goes before everywhere, of several the newest.';
 comment on column public.client_tariffs.tariff_plan_id is 'The plan that takes the place of the station''s, its own prices included. Null: the same plan as everybody.';
 comment on column public.client_tariffs.discount_percent is 'Off every price, percent; least and most price stay.';
@@ -241,7 +241,7 @@ end $$;
 comment on function private.tariff_snapshot is 'All that is needed to price a session that begins at p_at, paid by client p_client_id, also later when the tables have changed: '
   '{station_id, connector_id, connector_type, power_kw, plan_id, plan_name, currency, time_zone, flat, rules}. The rules stand in the order in which '
   'they win: priority, then the newest, then the smallest id. Times of day are local, bounds without effect are left out. flat: no price depends '
-  'on the time. left_out names rules in another currency than the station''s own price. Where the plan asks for more: kwh, kw, a: bounds of energy, power and current; '
+  'on the time. left_out names rules in another currency than the station''s own price (of before that was refused). Where the plan asks for more: kwh, kw, a: bounds of energy, power and current; '
   'measured, every_sample, reserves, late_fee; vat: included or excluded; min_price, max_price; discount_percent. Null for a station that does not exist.';
 
 create or replace function private.tariff_cuts(p_tariff jsonb, p_from timestamptz, p_until timestamptz) returns timestamptz[]
@@ -717,15 +717,13 @@ comment on function private.session_periods is 'What a session did, for price_pe
   'Reads only the meter values next to the instants at which the tariff changes; all of them where it asks for power or current: then the periods have power_kw '
   'and current_a, as reported. A reservation before it that the tariff prices comes first. [] before the start.';
 
-create or replace function private.own_account_id() returns uuid
-language plpgsql stable set search_path = ''
-security definer  -- anon has no rights on users, and gets null
+create or replace function private.own_client_id() returns uuid
+language sql stable set search_path = ''
+security definer  -- as user_role
 as $$
-begin
-  return (select c.id from public.users as u join public.clients as c on c.id = u.client_id
-           where u.id = auth.uid() and u.is_active and c.kind = 'account');
-end $$;
-comment on function private.own_account_id is 'The account that pays for the caller; null for anon, staff, and drivers without one.';
+  select client_id from public.users where id = auth.uid() and is_active
+$$;
+comment on function private.own_client_id is 'The company or account that the signed-in user belongs to; null for users that are not active.';
 
 create or replace function public.calculate_cost(
   station_id text,
@@ -754,7 +752,7 @@ begin
     perform private.fail(400, 'OCNUM', 'at must be a time between 1970 and 2200', 'ISO 8601 with its zone, for example at=2026-01-31T18:00:00Z');
   end if;
 
-  v_tariff := private.tariff_snapshot(station_id, connector_id, v_at, private.own_account_id());
+  v_tariff := private.tariff_snapshot(station_id, connector_id, v_at, private.own_client_id());
   -- The prices are read beyond the policies (see tariff_snapshot), so the caller's policies decide here what there is.
   if not exists (select from public.stations as s where s.id = v_tariff ->> 'station_id') then
     perform private.fail(404, 'OCSTA', format('station "%s" is not known', left(station_id, 64)), 'Stations are in table stations.');
@@ -908,7 +906,7 @@ language plpgsql stable set search_path = ''
 as $$
 declare
   v_at timestamptz := coalesce(at, now());
-  v_account uuid := private.own_account_id();
+  v_client_id uuid := private.own_client_id();
   v_tariff jsonb;
   v_before jsonb;
   v_after jsonb;
@@ -922,7 +920,7 @@ begin
   if not v_at between '1970-01-01Z' and '2200-01-01Z' then
     perform private.fail(400, 'OCNUM', 'at must be a time between 1970 and 2200', 'ISO 8601 with its zone, for example at=2026-01-31T18:00:00Z');
   end if;
-  v_tariff := private.tariff_snapshot(station_id, connector_id, v_at, v_account);
+  v_tariff := private.tariff_snapshot(station_id, connector_id, v_at, v_client_id);
   -- as calculate_cost: the caller's policies decide what there is
   if not exists (select from public.stations as s where s.id = v_tariff ->> 'station_id') then
     perform private.fail(404, 'OCSTA', format('station "%s" is not known', left(station_id, 64)), 'Stations are in table stations.');
@@ -932,7 +930,7 @@ begin
   end if;
   v_before := private.rates(v_tariff, v_at);
   -- Another plan may come into force, or a discount; else the rules of this one decide.
-  v_bounds := private.plan_changes(v_tariff ->> 'station_id', v_account, v_at, v_at + interval '400 days');
+  v_bounds := private.plan_changes(v_tariff ->> 'station_id', v_client_id, v_at, v_at + interval '400 days');
   v_until := coalesce(v_bounds[1], v_at + interval '400 days');
   v_week := v_at;
   v_dates := array(select e.at from jsonb_to_recordset(v_tariff -> 'rules') as r (valid_from timestamptz, valid_until timestamptz, date_from date, date_until date)
@@ -954,7 +952,7 @@ begin
     v_after := null;
     select b.at, r.rates into v_changes_at, v_after
       from unnest(v_bounds) as b (at)
-     cross join lateral private.rates(private.tariff_snapshot(station_id, connector_id, b.at, v_account), b.at) as r (rates)
+     cross join lateral private.rates(private.tariff_snapshot(station_id, connector_id, b.at, v_client_id), b.at) as r (rates)
      where r.rates <> v_before
      order by b.at limit 1;
   end if;
@@ -1002,31 +1000,125 @@ comment on function private.normalise_tariff_rule is 'Trigger: a rule that ends 
 create or replace trigger normalise_tariff_rule before insert or update on public.tariff_rules
   for each row execute function private.normalise_tariff_rule();
 
+create or replace function private.price_conflict(p_station public.stations) returns table (plan_id uuid, problem text)
+language plpgsql stable set search_path = ''
+as $$
+begin
+  return query
+  with plan as (  -- as tariff_snapshot() finds them: the first that holds, and those that may hold before it or after it
+    select p.id, p.name, p.valid_from is null and p.valid_until is null as always,
+           row_number() over (order by (p.id = p_station.tariff_plan_id) is true desc, p.client_id is null) as rank
+      from public.tariff_plans as p
+     where p.is_active and (p.valid_until is null or p.valid_until > now())
+       and (p.id = p_station.tariff_plan_id
+            or p.is_default and (p.client_id is null or p.client_id = (select l.client_id from public.locations as l where l.id = p_station.location_id)))
+  )
+  select plan.id, format('station "%s" has a price of its own in %s, its tariff plan "%s" is in %s', p_station.id, p_station.currency, plan.name, r.currency)
+    from plan
+    join public.tariff_rules as r on r.tariff_plan_id = plan.id and r.is_active and r.currency <> p_station.currency
+   where (p_station.price_per_kwh is not null or p_station.session_fee is not null)
+     and plan.rank <= coalesce((select min(f.rank) from plan as f where f.always), plan.rank)
+   order by plan.rank limit 1;
+end $$;
+comment on function private.price_conflict is 'The plan in another currency than the station''s own prices that sessions there may be priced by, and the problem in a sentence; no row where all is well.';
+
+create or replace function private.check_plan_currency() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- counts all rules and stations of the plan, not only those that the caller may read
+as $$
+declare
+  v_name text;
+  v_currencies text;
+  v_problem text;
+begin
+  -- Two who add rules to one plan at a time wait for each other here, else neither would see the other's.
+  perform from public.tariff_plans where id in (select tariff_plan_id from changed) order by id for no key update;
+  select p.name, string_agg(distinct r.currency, ', ') into v_name, v_currencies
+    from public.tariff_plans as p
+    join public.tariff_rules as r on r.tariff_plan_id = p.id and r.is_active
+   where p.id in (select tariff_plan_id from changed where is_active)
+   group by p.id
+  having count(distinct r.currency) > 1
+   limit 1;
+  if found then
+    raise exception 'tariff plan "%" would mix currencies: %', v_name, v_currencies
+      using errcode = 'OCTRF', hint = 'All active rules of a plan share one currency. To change it, change all rules in one statement.';
+  end if;
+  select c.problem into v_problem
+    from public.stations as s
+   cross join lateral private.price_conflict(s) as c
+   where (s.price_per_kwh is not null or s.session_fee is not null) and c.plan_id in (select tariff_plan_id from changed where is_active)
+   limit 1;
+  if found then
+    raise exception '%', v_problem
+      using errcode = 'OCTRF', hint = 'Own prices and the plan that holds share one currency. Give the station a plan of its own in its currency first, or take its own prices away.';
+  end if;
+  return null;
+end $$;
+comment on function private.check_plan_currency is 'Trigger: a plan has one currency, and so have the stations'' own prices that go before its, or a session''s bill could not be summed.';
+create or replace trigger check_plan_currency_of_new_rules after insert on public.tariff_rules
+  referencing new table as changed for each statement execute function private.check_plan_currency();
+create or replace trigger check_plan_currency_of_changed_rules after update on public.tariff_rules
+  referencing new table as changed for each statement execute function private.check_plan_currency();
+
 create or replace function private.check_station_price() returns trigger
 language plpgsql volatile set search_path = ''
 security definer  -- sees the rules of the plan, whoever changes the station
 as $$
 declare
-  v_currency text;
+  v_problem text;
 begin
   if new.price_per_kwh = 'NaN' or new.session_fee = 'NaN' then
     raise exception 'price_per_kwh and session_fee of station "%" must be numbers', new.id
       using errcode = 'OCTRF', hint = 'Leave a price empty to take that of the tariff plan.';
   end if;
   if new.price_per_kwh is not null or new.session_fee is not null then
-    perform from public.tariff_plans where id = new.tariff_plan_id for no key update;  -- as check_plan_currency
-    select currency into v_currency from public.tariff_rules
-     where tariff_plan_id = new.tariff_plan_id and is_active and currency <> new.currency limit 1;
+    -- Whoever changes a plan that may hold here, or its rules, waits; see check_plan_currency.
+    perform from public.tariff_plans as p
+     where p.id = new.tariff_plan_id or p.client_id is null or p.client_id = (select l.client_id from public.locations as l where l.id = new.location_id)
+     order by p.id for share;
+    select c.problem into v_problem from private.price_conflict(new) as c;
     if found then
-      raise exception 'station "%" has a price of its own in %, its tariff plan is in %', new.id, new.currency, v_currency
-        using errcode = 'OCTRF', hint = 'Own prices and the rules of the plan share one currency.';
+      raise exception '%', v_problem
+        using errcode = 'OCTRF', hint = 'Own prices and the plan that holds (the station''s, else the default plan) share one currency. Give the station a plan in its currency.';
     end if;
   end if;
   return new;
 end $$;
-comment on function private.check_station_price is 'Trigger: a station''s own prices are in the currency of its plan.';
-create or replace trigger check_station_price before insert or update of tariff_plan_id, price_per_kwh, session_fee, currency on public.stations
+comment on function private.check_station_price is 'Trigger: a station''s own prices are in the currency of the plan that holds there.';
+create or replace trigger check_station_price before insert or update of location_id, tariff_plan_id, price_per_kwh, session_fee, currency on public.stations
   for each row execute function private.check_station_price();
+
+create or replace function private.check_own_prices() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- as check_plan_currency
+as $$
+declare
+  v_new jsonb := coalesce(to_jsonb(new), to_jsonb(old));
+  v_problem text;
+begin
+  select c.problem into v_problem
+    from public.stations as s
+    left join public.locations as l on l.id = s.location_id
+   cross join lateral private.price_conflict(s) as c
+   where (s.price_per_kwh is not null or s.session_fee is not null)
+     and case tg_table_name
+           when 'locations' then l.id = old.id
+           -- a plan of the whole service: every station; of a company: its stations, and those that were given the plan
+           else old.client_id is null or v_new ->> 'client_id' is null
+                or l.client_id in (old.client_id, (v_new ->> 'client_id')::uuid) or s.tariff_plan_id = old.id end
+   limit 1;
+  if found then
+    raise exception '%', v_problem
+      using errcode = 'OCTRF', hint = 'So it would be by this change. Give the station a plan of its own in its currency first, or take its own prices away.';
+  end if;
+  return null;
+end $$;
+comment on function private.check_own_prices is 'Trigger: no station with prices of its own comes under a plan in another currency because a plan, or the company of a location, changes.';
+create or replace trigger check_own_prices after update of client_id, is_default, is_active, valid_from, valid_until or delete on public.tariff_plans
+  for each row execute function private.check_own_prices();
+create or replace trigger check_own_prices after update of client_id on public.locations
+  for each row execute function private.check_own_prices();
 
 create or replace function private.may_grant_plan(p_tariff_plan_id uuid) returns boolean
 language sql stable set search_path = ''
@@ -1540,8 +1632,8 @@ revoke execute on function public.import_ocpi_tariff, public.export_ocpi_tariff,
 grant execute on function public.import_ocpi_tariff, public.export_ocpi_tariff, public.cost_of_periods to authenticated, service_role;
 
 -- Who reads and writes them ------------------------------------------------------------------------
-create policy "Accounts read their own prices, operators those of their company" on public.client_tariffs for select to authenticated
-  using (client_id = (select private.own_account_id()) or company_id = (select private.operated_client_id()) or (select private.is_admin()));
+create policy "People read their own prices, operators those of their company" on public.client_tariffs for select to authenticated
+  using (client_id = (select private.own_client_id()) or company_id = (select private.operated_client_id()) or (select private.is_admin()));
 create policy "Operators add prices of their company" on public.client_tariffs for insert to authenticated
   with check ((select private.is_admin()) or company_id = (select private.operated_client_id()) and private.may_grant_plan(tariff_plan_id));
 create policy "Operators change prices of their company" on public.client_tariffs for update to authenticated
@@ -1555,7 +1647,7 @@ grant select, insert, update, delete on public.client_tariffs to authenticated, 
 -- calculate_cost runs as its caller, so the caller needs what it calls. These touch no table, but for tariff_snapshot, which
 -- tells no more than the prices of one station; private is not exposed, so nobody calls them by themselves.
 grant execute on function private.currency_digits, private.zone_changes, private.tariff_snapshot, private.tariff_cuts,
-  private.price_periods, private.with_vat, private.own_account_id, private.may_grant_plan,
+  private.price_periods, private.with_vat, private.own_client_id, private.may_grant_plan,
   private.rates, private.plan_changes to anon, authenticated, service_role;
 revoke execute on function public.calculate_cost from public;
 grant execute on function public.calculate_cost to anon, authenticated, service_role;

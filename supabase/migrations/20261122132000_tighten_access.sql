@@ -10,14 +10,6 @@ as $$
 $$;
 comment on function private.active_user_id is 'The signed-in user; null for anon, and for users that are gone or not active: nothing is theirs.';
 
-create or replace function private.own_client_id() returns uuid
-language sql stable set search_path = ''
-security definer  -- as user_role
-as $$
-  select client_id from public.users where id = auth.uid() and is_active
-$$;
-comment on function private.own_client_id is 'The company or account that the signed-in user belongs to; null for users that are not active.';
-
 create or replace function private.operated_station_ids() returns text[]
 language sql stable set search_path = ''
 security definer  -- one look-up for the whole statement instead of a policy within a policy per row
@@ -221,30 +213,6 @@ begin
 end $$;
 comment on function private.normalise_tariff_rule is 'Trigger: a rule that ends at 23:59:59, the end of the day in the old service, ends at 24:00. Refuses NaN.';
 
-create or replace function private.check_station_price() returns trigger
-language plpgsql volatile set search_path = ''
-security definer  -- sees the rules of the plan, whoever changes the station
-as $$
-declare
-  v_currency text;
-begin
-  if new.price_per_kwh = 'NaN' or new.session_fee = 'NaN' then
-    raise exception 'price_per_kwh and session_fee of station "%" must be numbers', new.id
-      using errcode = 'OCTRF', hint = 'Leave a price empty to take that of the tariff plan.';
-  end if;
-  if new.price_per_kwh is not null or new.session_fee is not null then
-    perform from public.tariff_plans where id = new.tariff_plan_id for no key update;  -- as check_plan_currency
-    select currency into v_currency from public.tariff_rules
-     where tariff_plan_id = new.tariff_plan_id and is_active and currency <> new.currency limit 1;
-    if found then
-      raise exception 'station "%" has a price of its own in %, its tariff plan is in %', new.id, new.currency, v_currency
-        using errcode = 'OCTRF', hint = 'Own prices and the rules of the plan share one currency.';
-    end if;
-  end if;
-  return new;
-end $$;
-comment on function private.check_station_price is 'Trigger: a station''s own prices are in the currency of its plan.';
-
 create or replace function private.may_use_group(p_parent_id_tag text) returns boolean
 language sql stable set search_path = ''
 security definer  -- tags of other companies count, which the caller may not read
@@ -256,7 +224,7 @@ as $$
 $$;
 comment on function private.may_use_group is 'Whether the signed-in operator may put a tag into the group (OCPP 1.6 §3.10): one that has no tags of others, whose charges it could stop.';
 
-grant execute on function private.active_user_id, private.own_client_id, private.operated_stations, private.may_use_group to anon, authenticated, service_role;
+grant execute on function private.active_user_id, private.operated_stations, private.may_use_group to anon, authenticated, service_role;
 
 -- What is somebody's own is theirs while they are active.
 alter policy "Drivers read their own sessions, operators their stations'" on public.charging_sessions

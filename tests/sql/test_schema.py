@@ -64,7 +64,6 @@ PRIVATE_FUNCTIONS = {
     "currency_digits",
     "zone_changes",
     "tariff_snapshot",
-    "own_account_id",
     "may_grant_plan",
     "with_vat",
     "rates",
@@ -92,6 +91,7 @@ INVOKERS = {
 # Triggers that read or write what whoever causes them may not.
 DEFINER_TRIGGERS = {
     "book_entry",
+    "check_own_prices",
     "check_plan_currency",
     "check_station_price",
     "forget_command_secret",

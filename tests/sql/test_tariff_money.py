@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from uuid import UUID
 
 import psycopg
 import pytest
 
-from tests.sql.tariff_world import PLAN, STATION, Period, World, lines, utc
+from tests.sql.tariff_world import COMPANY, PLAN, STATION, Period, World, lines, utc
 
 START = utc("2026-05-06T06:00")
 HOUR = timedelta(hours=1)
@@ -152,23 +153,111 @@ def test_two_who_add_rules_at_once_cannot_mix_currencies(db: psycopg.Connection)
 
 def test_own_prices_are_in_the_currency_of_the_plan(world: World) -> None:
     world.rule("per_minute", 1)
-    refusal = 'station "ST-1" has a price of its own in USD, its tariff plan is in KGS'
+    refusal = 'station "ST-1" has a price of its own in USD, its tariff plan "Plan" is in KGS'
     with pytest.raises(psycopg.Error, match=refusal) as caught, world.db.transaction():
         world.db.execute("update stations set price_per_kwh = 1, currency = 'USD'")
     assert caught.value.sqlstate == "OCTRF"
     world.db.execute("update stations set currency = 'USD'")  # says nothing without a price
     assert world.quote(0, 10)["currency"] == "KGS"
     world.db.execute("update stations set currency = 'KGS', price_per_kwh = 1")
-    with pytest.raises(psycopg.Error, match="mix currencies"), world.db.transaction():
+    with pytest.raises(psycopg.Error, match='its tariff plan "Plan" is in USD'), world.db.transaction():
         world.db.execute("update tariff_rules set currency = 'USD'")
 
 
-def test_rules_of_a_default_plan_in_another_currency_are_left_out_and_named(world: World) -> None:
-    world.station(tariff_plan_id=None, price_per_kwh=1, currency="USD")
-    world.db.execute("update tariff_plans set is_default = true")
-    world.rule("per_minute", 1, "Time")
-    assert world.snapshot(START)["left_out"] == ["Time"]
-    assert (world.quote(10, 60)["cost"], world.quote(10, 60)["currency"]) == (10, "USD")
+def refused(world: World, statement: str, *values: object) -> None:
+    """OCTRF, because a station's own price and the plan that holds would be in two currencies."""
+    with pytest.raises(psycopg.Error, match="has a price of its own in") as caught, world.db.transaction():
+        world.db.execute(statement, values)
+    assert caught.value.sqlstate == "OCTRF"
+
+
+def default_plan(world: World, currency: str, client: object, **columns: object) -> UUID:
+    row = {"client_id": client, "name": f"Default {currency}", "is_default": True, **columns}
+    plan = world._insert("tariff_plans", row)
+    world.rule("parking_fee", 1, f"Parking {currency}", tariff_plan_id=plan, currency=currency)
+    return plan
+
+
+DOLLARS = "update stations set session_fee = 5, currency = 'USD' where id = %s"
+
+
+def test_own_prices_are_in_the_currency_of_the_default_plan_that_holds(world: World) -> None:
+    """A session fee in USD beside a plan in KGS would give the energy away."""
+    world.station(tariff_plan_id=None)
+    world.db.execute("update tariff_plans set is_default = true where id = %s", [PLAN])
+    world.rule("per_kwh", 15)
+    refused(world, DOLLARS, STATION)
+    world.station(tariff_plan_id=default_plan(world, "USD", COMPANY, is_default=False))
+    world.db.execute(DOLLARS, [STATION])
+    refused(world, "update stations set tariff_plan_id = null where id = %s", STATION)
+    world.station(session_fee=None)
+    world.station(tariff_plan_id=None)
+    assert world.quote(10)["cost"] == 150
+
+
+def test_a_station_without_any_plan_has_prices_in_any_currency(world: World) -> None:
+    world.station(tariff_plan_id=None)
+    world.db.execute(DOLLARS, [STATION])
+    refused(
+        world,
+        "update stations set tariff_plan_id = %s",
+        default_plan(world, "KGS", COMPANY, is_default=False),
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update tariff_plans set is_default = false where name = 'Default USD'",
+        "update tariff_plans set is_active = false where name = 'Default USD'",
+        "update tariff_plans set valid_until = now() + interval '1 day' where name = 'Default USD'",
+        "update tariff_plans set valid_from = now() + interval '1 day' where name = 'Default USD'",
+        "update tariff_plans set client_id = null, is_default = false where name = 'Default USD'",
+        "delete from tariff_plans where name = 'Default USD'",
+        "update locations set client_id = null",
+        "update stations set location_id = null",
+        "update tariff_rules set currency = 'KGS' where name = 'Parking USD'",
+    ],
+)
+def test_no_change_elsewhere_brings_own_prices_under_another_currency(world: World, change: str) -> None:
+    world.station(tariff_plan_id=None)
+    default_plan(world, "KGS", None)
+    default_plan(world, "USD", COMPANY)
+    world.db.execute(DOLLARS, [STATION])
+    refused(world, change)
+    world.station(session_fee=None)
+    with world.db.transaction():
+        world.db.execute(change)
+
+
+def test_a_plan_that_comes_into_force_is_in_the_currency_of_own_prices(world: World) -> None:
+    world.station(tariff_plan_id=None)
+    default_plan(world, "USD", None)
+    plan = default_plan(world, "KGS", COMPANY, is_active=False)
+    world.db.execute(DOLLARS, [STATION])
+    refused(world, "update tariff_plans set is_active = true where id = %s", plan)
+    world.db.execute("update tariff_plans set is_default = false, is_active = true where id = %s", [plan])
+    refused(world, "update tariff_plans set is_default = true where id = %s", plan)
+    rule = "insert into tariff_rules (tariff_plan_id, name, tariff_type, price) values (%s, 'x', 'per_kwh', 15)"
+    world.db.execute("delete from tariff_rules where tariff_plan_id = %s", [plan])
+    world.db.execute("update tariff_plans set is_default = true where id = %s", [plan])
+    refused(world, rule, plan)
+
+
+def test_an_own_price_and_a_rule_of_the_default_plan_at_once_cannot_mix_currencies(db: psycopg.Connection) -> None:
+    world = World(db)
+    world.station(tariff_plan_id=None)
+    db.execute("update tariff_plans set is_default = true where id = %s", [PLAN])
+    with psycopg.connect(db.info.dsn, password=db.info.password) as other:
+        db.execute("begin")
+        db.execute(DOLLARS, [STATION])
+        other.execute("set lock_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            other.execute(
+                "insert into tariff_rules (tariff_plan_id, name, tariff_type, price) values (%s, 'x', 'per_kwh', 1)",
+                [PLAN],
+            )
+        db.execute("commit")
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,18 @@ def test_a_discount_holds_for_quote_and_bill_of_the_account_and_nobody_else(worl
     assert (bill["discount_percent"], bill["cost"]) == (12.5, 262.5)
 
 
+def test_the_quote_of_staff_is_what_their_charge_is_billed(world: World) -> None:
+    """The company of an operator pays for the operator's charges, and a company may have prices like any account."""
+    world.sql("update clients set credit_limit = 1000 where id = %s", COMPANY)
+    grant(world, "service_role", client_id=COMPANY, discount_percent=10)
+    quoted = quote(world, OPERATOR)["cost"]
+    assert world.rpc(OPERATOR, "next_rate_change", station_id=STATION)["before"]["price_per_kwh"] == Decimal("13.5")
+    session = world.rpc(OPERATOR, "start_charge", station_id=STATION, connector_id=1)
+    transaction = world.begin(at=0, tag=session["id_tag"], meter=1000)
+    world.stop(transaction, 21_000, at=0)
+    assert (quoted, world.session(transaction)["amount"]) == (270, 270)
+
+
 def test_a_plan_of_the_account_takes_the_place_of_the_stations_own_price_too(world: World) -> None:
     plan = world.one("insert into tariff_plans (client_id, name) values (%s, 'Taxi') returning id", COMPANY)
     rule(world, "Taxi", "per_kwh", 11, plan)
