@@ -456,6 +456,16 @@ comment on function private.price_periods is 'The cost of periods [{start_at, en
   'the sum of the amounts. price_per_kwh and session_fee: the rules that win at the first instant, null without one. Periods may also have power_kw and current_a (else their mean power, '
   '230 V), idle (neither charging nor parking), and reserved: 1 a reservation before the session, 2 one that expired. With VAT or price limits: with_vat().';
 
+create or replace function private.spread(p_amount numeric, p_weights numeric[], p_digits integer) returns numeric[]
+language plpgsql immutable set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return (select array_agg(coalesce(round(p_amount * so_far / whole, p_digits) - round(p_amount * (so_far - weight) / whole, p_digits), 0) order by n)
+            from (select n, weight, sum(weight) over (order by n) as so_far, nullif(sum(weight) over (), 0) as whole
+                    from unnest(p_weights) with ordinality as w (weight, n)) as totals);
+end $$;
+comment on function private.spread is 'p_amount in shares by weight, rounded as running totals, so that they add up to it. Zeros where nothing has a weight.';
+
 create or replace function private.with_vat(p_tariff jsonb, p_result jsonb) returns jsonb
 language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
@@ -463,69 +473,88 @@ declare
   v_digits integer := private.currency_digits(p_result ->> 'currency');
   v_included boolean := coalesce(p_tariff ->> 'vat' = 'included', false);
   v_known boolean := p_tariff ? 'vat';
+  v_rates numeric[];
+  v_bases numeric[];
+  v_taxes numeric[];
   v_net numeric;
   v_gross numeric;
   v_vat numeric;
   v_limited_net numeric;
   v_limited_gross numeric;
-  v_rates jsonb;
+  v_within numeric;
   v_lines jsonb := p_result -> 'lines';
+  v_vat_lines jsonb;
   v_limit text;
 begin
-  -- VAT is worked out on the sum of the lines of each rate, and rounded once.
-  select case when v_included then sum(amount) - coalesce(round(sum(tax), v_digits), 0) else sum(amount) end,
-         round(sum(tax), v_digits), jsonb_agg(jsonb_build_object('rate', rate, 'tax', tax, 'amount', amount) order by rate)
-    into v_net, v_vat, v_rates
+  -- VAT is worked out on the sum of the lines of each rate; its sum is rounded once, and shared out.
+  select array_agg(rate order by rate), array_agg(amount order by rate), array_agg(coalesce(tax, 0) order by rate), coalesce(sum(amount), 0), coalesce(round(sum(tax), v_digits), 0)
+    into v_rates, v_bases, v_taxes, v_net, v_vat
     from (select rate, amount, amount * rate / case when v_included then 100 + rate else 100 end as tax
             from (select (l ->> 'vat')::numeric as rate, sum((l ->> 'amount')::numeric) as amount
                     from jsonb_array_elements(v_lines) as l group by 1) as by_rate) as taxed;
-  v_net := coalesce(v_net, 0);
-  v_vat := coalesce(v_vat, 0);
-  v_gross := v_net + v_vat;
-
-  -- Both sides of a limit hold. The VAT goes with what it is on; without anything to be on it is at the highest rate.
-  v_limited_net := round(least(greatest(v_net, (p_tariff ->> 'min_price')::numeric), (p_tariff ->> 'max_price')::numeric), v_digits);
-  v_limited_gross := v_limited_net + round(case when v_net = v_limited_net then v_vat when v_net > 0 then v_vat * v_limited_net / v_net
-    else v_limited_net * coalesce((select max((r ->> 'vat')::numeric) from jsonb_array_elements(p_tariff -> 'rules') as r), 0) / 100 end, v_digits);
-  v_limited_gross := round(least(greatest(v_limited_gross, (p_tariff ->> 'min_price_incl_vat')::numeric), (p_tariff ->> 'max_price_incl_vat')::numeric), v_digits);
-  v_limited_net := least(v_limited_net, v_limited_gross);
-  v_limit := case when (v_limited_net, v_limited_gross) <> (v_net, v_gross)
-                  then case when v_limited_gross > v_gross or v_limited_net > v_net then 'min_price' else 'max_price' end end;
-  if not v_known then  -- no VAT: the limits are about what is paid, whichever side they stand on
-    v_limited_net := v_limited_gross;
+  v_taxes := private.spread(v_vat, v_taxes, v_digits);
+  if v_included then
+    v_net := v_net - v_vat;
+    v_bases := array(select b.amount - b.tax from unnest(v_bases, v_taxes) with ordinality as b (amount, tax, n) order by b.n);
   end if;
-  v_vat := v_limited_gross - v_limited_net;
+  v_gross := v_net + v_vat;
+  if v_net = 0 and round(greatest((p_tariff ->> 'min_price')::numeric, (p_tariff ->> 'min_price_incl_vat')::numeric), v_digits) > 0 then
+    -- A least price without anything that it could be on is at the highest rate.
+    v_rates := array[(select max((r ->> 'vat')::numeric) from jsonb_array_elements(p_tariff -> 'rules') as r)];
+    v_bases := array[1];
+  end if;
 
-  if v_limit is not null then
+  -- Both sides of a limit hold. What a limit moves is shared out to the rates, and the VAT of each goes with it.
+  v_limited_net := round(least(greatest(v_net, (p_tariff ->> 'min_price')::numeric), (p_tariff ->> 'max_price')::numeric), v_digits);
+  v_limited_gross := v_gross;
+  if v_limited_net <> v_net then
+    v_bases := private.spread(v_limited_net, v_bases, v_digits);
+    v_limited_gross := v_limited_net + coalesce((select round(sum(b.base * b.rate) / 100, v_digits) from unnest(v_bases, v_rates) as b (base, rate)), 0);
+  end if;
+  v_within := round(least(greatest(v_limited_gross, (p_tariff ->> 'min_price_incl_vat')::numeric), (p_tariff ->> 'max_price_incl_vat')::numeric), v_digits);
+  if v_within <> v_limited_gross then
+    -- The price before VAT moves along, but for one at its own limit (as in OCPI's example of a most price), and not beyond that.
+    if v_limited_net = v_net then
+      v_limited_net := case when v_net > 0 then v_within * v_net / v_gross else v_within * 100 / (100 + coalesce(v_rates[1], 0)) end;
+      v_limited_net := round(least(greatest(v_limited_net, (p_tariff ->> 'min_price')::numeric), (p_tariff ->> 'max_price')::numeric), v_digits);
+    end if;
+    v_limited_gross := v_within;
+    v_limited_net := case when v_known then least(v_limited_net, v_limited_gross) else v_limited_gross end;  -- no VAT: the limits are about what is paid
+    v_bases := private.spread(v_limited_net, v_bases, v_digits);
+  end if;
+
+  if (v_limited_net, v_limited_gross) <> (v_net, v_gross) then
+    v_taxes := private.spread(v_limited_gross - v_limited_net,
+      array(select coalesce(b.base * b.rate, 0) from unnest(v_bases, v_rates) with ordinality as b (base, rate, n) order by b.n), v_digits);
+    v_limit := case when v_limited_gross > v_gross or v_limited_net > v_net then 'min_price' else 'max_price' end;
     v_lines := v_lines || coalesce((
       select jsonb_build_array(jsonb_build_object('tariff_type', v_limit, 'rule_name', case v_limit when 'min_price' then 'Minimum price' else 'Maximum price' end,
                'quantity', 1, 'unit', 'session', 'price', trim_scale(d), 'amount', trim_scale(d)))
         from (select case when v_included then v_limited_gross - v_gross else v_limited_net - v_net end as d) as difference where d <> 0), '[]');
   end if;
   if v_known then
-    -- The VAT of each rate, as running totals: they add up to the whole, also where a limit moved it.
-    select jsonb_agg(jsonb_build_object('rate', rate, 'base', trim_scale(case when v_included then amount - tax else amount end), 'vat', trim_scale(tax)) order by rate)
-      into v_rates
-      from (select rate, amount, coalesce(round(v_vat * sum(tax) over so_far / nullif(sum(tax) over (), 0), v_digits)
-                   - round(v_vat * (sum(tax) over so_far - tax) / nullif(sum(tax) over (), 0), v_digits), 0) as tax
-              from jsonb_to_recordset(v_rates) as r (rate numeric, tax numeric, amount numeric)
-             where rate is not null
-            window so_far as (order by rate)) as shared;
-    if v_vat <> 0 and coalesce((select sum((r ->> 'vat')::numeric) from jsonb_array_elements(v_rates) as r), 0) = 0 then
-      v_rates := jsonb_build_array(jsonb_build_object('base', trim_scale(v_limited_net), 'vat', trim_scale(v_vat)));  -- only a least price
+    v_vat_lines := coalesce((select jsonb_agg(jsonb_build_object('rate', b.rate, 'base', trim_scale(b.base), 'vat', trim_scale(b.tax)) order by b.rate)
+                               from unnest(v_rates, v_bases, v_taxes) as b (rate, base, tax) where b.rate is not null), '[]');
+    if v_limited_gross - v_limited_net <> coalesce((select sum((r -> 'vat')::numeric) from jsonb_array_elements(v_vat_lines) as r), 0) then
+      -- the plan's limits leave VAT to what has none
+      v_vat_lines := jsonb_build_array(jsonb_build_object('base', trim_scale(v_limited_net), 'vat', trim_scale(v_limited_gross - v_limited_net)));
     end if;
     if not v_included then
+      -- VAT that a limit of the plan sets, or the rounding of the sum, is no percentage.
       v_lines := v_lines || coalesce((
-        select jsonb_agg(jsonb_strip_nulls(jsonb_build_object('tariff_type', 'vat', 'rule_name', 'VAT' || coalesce(' ' || (r ->> 'rate') || ' %', ''),
-                 'quantity', r -> 'base', 'unit', '%', 'price', r -> 'rate', 'amount', r -> 'vat')))
-          from jsonb_array_elements(v_rates) as r where (r ->> 'vat')::numeric <> 0), '[]');
+        select jsonb_agg(jsonb_build_object('tariff_type', 'vat', 'rule_name', 'VAT' || coalesce(' ' || (r ->> 'rate') || ' %', ''), 'amount', r -> 'vat')
+                 || case when round((r -> 'base')::numeric * (r -> 'rate')::numeric / 100, v_digits) = (r -> 'vat')::numeric
+                         then jsonb_build_object('quantity', r -> 'base', 'unit', '%', 'price', r -> 'rate')
+                         else jsonb_build_object('quantity', 1, 'unit', 'session', 'price', r -> 'vat') end)
+          from jsonb_array_elements(v_vat_lines) as r where (r -> 'vat')::numeric <> 0), '[]');
     end if;
   end if;
   return p_result || jsonb_build_object('cost', trim_scale(v_limited_gross), 'lines', v_lines)
-    || case when v_known then jsonb_build_object('cost_before_vat', trim_scale(v_limited_net), 'vat', trim_scale(v_vat), 'vat_lines', coalesce(v_rates, '[]')) else '{}' end;
+    || case when v_known then jsonb_build_object('cost_before_vat', trim_scale(v_limited_net), 'vat', trim_scale(v_limited_gross - v_limited_net), 'vat_lines', v_vat_lines) else '{}' end;
 end $$;
 comment on function private.with_vat is 'The result of price_periods() with VAT and the least and most price of the plan: cost is what is paid, still the sum of the amounts of all lines '
-  '(lines min_price, max_price and, where prices are without VAT, vat are added); cost_before_vat, vat, vat_lines: [{rate (percent), base, vat}] where a rule has a VAT rate.';
+  '(lines min_price, max_price and, where prices are without VAT, vat are added); cost_before_vat, vat, vat_lines: [{rate (percent), base, vat}] where a rule has a VAT rate. '
+  'Of a vat line quantity (the base) x price percent is amount; where a limit of the plan, or the rounding of all VAT at once, sets the VAT, it is 1 x amount. The bases, and amounts without a rate, add up to cost_before_vat.';
 
 create or replace function private.samples_near(
   p_session_id uuid, p_cuts timestamptz[], p_clock interval, p_from timestamptz, p_until timestamptz, p_least_wh numeric, p_most_wh numeric
@@ -1124,7 +1153,7 @@ comment on function private.may_grant_plan is 'Whether the signed-in operator ma
 -- calculate_cost runs as its caller, so the caller needs what it calls. These touch no table, but for tariff_snapshot, which
 -- tells no more than the prices of one station; private is not exposed, so nobody calls them by themselves.
 grant execute on function private.currency_digits, private.zone_changes, private.tariff_snapshot, private.tariff_cuts,
-  private.price_periods, private.with_vat, private.may_grant_plan,
+  private.price_periods, private.with_vat, private.spread, private.may_grant_plan,
   private.rates, private.plan_changes to anon, authenticated, service_role;
 revoke execute on function public.calculate_cost from public;
 grant execute on function public.calculate_cost to anon, authenticated, service_role;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import psycopg
@@ -184,6 +184,39 @@ def test_a_least_price_is_due_from_the_first_moment_and_a_most_price_ends_it(wor
         assert sum(x["amount"] for x in result["lines"]) == cost
 
 
+def vat_lines(result: Any) -> list[tuple[Any, ...]]:
+    names = ("quantity", "price", "unit", "amount")
+    return [tuple(x[name] for name in names) for x in result["lines"] if x["tariff_type"] == "vat"]
+
+
+def test_the_vat_of_a_limit_is_that_of_what_is_paid(world: World) -> None:
+    """The bases shrink with the price, so that anybody can check the line."""
+    world.rule("per_kwh", 10, "Energy", vat=12)
+    plan(world, max_price="8.3333")
+    result = world.price(hour(5312))
+    assert totals(result) == (Decimal("8.33"), 1, Decimal("9.33"))
+    assert result["vat_lines"] == [{"rate": 12, "base": Decimal("8.33"), "vat": 1}]
+    assert vat_lines(result) == [(Decimal("8.33"), 12, "%", 1)]
+    plan(world, max_price=None, min_price=100)
+    assert vat_lines(world.price(hour(5312))) == [(100, 12, "%", 12)]
+    plan(world, min_price=None, max_price_incl_vat=Decimal("11.2"))
+    result = world.price(hour(5312))
+    assert totals(result) == (10, Decimal("1.2"), Decimal("11.2"))
+    assert vat_lines(result) == [(10, 12, "%", Decimal("1.2"))]
+    plan(world, max_price_incl_vat=11, max_price=10)  # OCPI's: another VAT than the rate's
+    result = world.price(hour(5312))
+    assert (totals(result), vat_lines(result)) == ((10, 1, 11), [(1, 1, "session", 1)])
+
+
+def test_each_rate_bears_its_share_of_a_limit(world: World) -> None:
+    world.rule("per_kwh", 10, "Energy", vat=12)
+    world.rule("session_fee", 20, "Start", vat=20)
+    plan(world, max_price=60)
+    result = world.price(hour(10_000))
+    assert result["vat_lines"] == [{"rate": 12, "base": 50, "vat": 6}, {"rate": 20, "base": 10, "vat": 2}]
+    assert totals(result) == (60, 8, 68)
+
+
 amounts = st.integers(0, 4000).map(lambda n: Decimal(n).scaleb(-2))
 
 
@@ -191,7 +224,9 @@ amounts = st.integers(0, 4000).map(lambda n: Decimal(n).scaleb(-2))
 @given(
     rates=st.lists(st.sampled_from([None, 0, Decimal("5.2"), 12, 20]), min_size=3, max_size=3),
     taxes=st.sampled_from([None, "YES", "NO", "N/A"]),
-    limits=st.fixed_dictionaries({}, optional={"min_price": amounts, "min_price_incl_vat": amounts}),
+    limits=st.fixed_dictionaries(
+        {}, optional={"min_price": amounts, "min_price_incl_vat": amounts, "max_price": amounts.map(lambda a: a + 40)}
+    ),
     most=st.none() | amounts.map(lambda a: a + 40),
     wh=st.integers(0, 9000),
 )
@@ -211,6 +246,13 @@ def test_totals_agree_whatever_the_rates_and_limits(
         assert result["cost_before_vat"] + result["vat"] == cost
         assert result["vat"] >= 0
         assert sum(x["vat"] for x in result["vat_lines"]) == result["vat"]
+        rates_known = all(rate is not None for rate in rates) or not result["cost_before_vat"]
+        bases = sum(x["base"] for x in result["vat_lines"])
+        assert bases == result["cost_before_vat"] if rates_known else bases <= result["cost_before_vat"]
+        for line in result["lines"]:
+            if line["tariff_type"] in ("vat", "min_price", "max_price"):
+                exact = Decimal(line["quantity"]) * line["price"] / (100 if line["unit"] == "%" else 1)
+                assert exact.quantize(Decimal("0.01"), ROUND_HALF_UP) == line["amount"]
         assert most is not None or result["cost_before_vat"] >= limits.get("min_price", 0)
     else:
         assert taxes == "N/A" or not any(rate is not None for rate in rates)
