@@ -277,9 +277,6 @@ declare
   v_account public.clients;
   v_charge numeric;
 begin
-  if old.settled_at is not null then
-    raise exception 'session % is settled already', old.id;
-  end if;
   perform private.release_holds(new.id);
   new.held_amount := 0;
   select * into v_account from public.clients where id = new.client_id and kind = 'account' for no key update;
@@ -309,9 +306,40 @@ comment on function private.charge_account is 'Trigger: when a session is settle
 
 -- Its name comes before publish_session, which tells what this has written.
 create or replace trigger charge_account before update on public.charging_sessions for each row
-  when (new.settled_at is distinct from old.settled_at
+  when (old.settled_at is null and new.settled_at is not null
         or new.held_amount > 0 and old.status = 'pending' and new.status in ('stopped', 'error') and new.start_time is null)
   execute function private.charge_account();
+
+create or replace function private.keep_session() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- looks at entries that the caller may not read
+as $$
+begin
+  if tg_op = 'DELETE' then
+    if old.start_time is not null or old.settled_at is not null or old.energy <> 0 or old.amount <> 0
+       or exists (select from public.ledger_entries where session_id = old.id and kind not in ('hold', 'release')) then
+      perform private.fail(409, 'OCDEL', 'a session that has begun is never deleted', 'Its record stays; refund_session() and correct_balance() give money back.');
+    elsif old.held_amount <> 0 then
+      perform private.fail(409, 'OCDEL', 'money is on hold for this session', 'delete_session() releases it and deletes the session.');
+    end if;
+    return old;
+  end if;
+  if (new.status, new.amount, new.currency, new.receipt, new.tariff, new.energy, new.energy_wh, new.client_id, new.held_amount, new.settled_at, new.transaction_id,
+      new.start_time, new.stop_time, new.meter_start_wh, new.meter_stop_wh)
+     is distinct from (old.status, old.amount, old.currency, old.receipt, old.tariff, old.energy, old.energy_wh, old.client_id, old.held_amount, old.settled_at,
+      old.transaction_id, old.start_time, old.stop_time, old.meter_start_wh, old.meter_stop_wh)
+     or new.station_id <> old.station_id and pg_trigger_depth() = 1  -- deeper it is the foreign key's: the station has another id now
+     -- what is unpaid is what the ledger says, whoever writes it
+     or new.unpaid_amount <> old.unpaid_amount and new.unpaid_amount <> new.amount + (
+          select coalesce(sum(e.amount), 0) from public.ledger_entries as e where e.session_id = new.id and e.kind = 'charge') then
+    perform private.fail(409, 'OCSET', 'a settled session and its bill are not changed', 'Give money back with refund_session(); book another with correct_balance().');
+  end if;
+  return new;
+end $$;
+comment on function private.keep_session is 'Trigger: a session that has begun is not deleted, and one that is settled keeps its bill, whoever asks. unpaid_amount changes only to what the charges in the ledger leave.';
+create or replace trigger keep_session before update on public.charging_sessions for each row
+  when (old.settled_at is not null) execute function private.keep_session();
+create or replace trigger keep_session_row before delete on public.charging_sessions for each row execute function private.keep_session();
 
 create or replace function private.collect_unpaid(p_client_id uuid) returns void
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan

@@ -187,7 +187,9 @@ TABLES: dict[str, Table] = {
     ),
     "charging_sessions": Table(
         select=read(driver="own", operator="company's", admin=ALL),
-        scopes=STATIONS | {"own": "user_id = '{me}'"},
+        delete=cells(service_role="never began"),
+        scopes=STATIONS
+        | {"own": "user_id = '{me}'", "never began": "start_time is null and energy = 0 and amount = 0"},
         add="insert into charging_sessions (station_id) values ('{station}')",
         change="amount",
     ),

@@ -360,9 +360,59 @@ def test_stop_releases_the_hold_and_charges_the_bill_once(world: World) -> None:
 def test_settled_session_stays_settled(world: World) -> None:
     transaction = world.begin()
     world.stop(transaction, 3000)
-    for value in ("null", "now() + interval '1 s'"):
-        with pytest.raises(psycopg.errors.RaiseException, match="settled already"), world.db.transaction():
-            world.sql(f"update charging_sessions set settled_at = {value}")
+    for change in (
+        "settled_at = null",
+        "settled_at = now() + interval '1 s'",
+        "status = 'started'",
+        "amount = 0",
+        "currency = 'EUR'",
+        "receipt = null",
+        "energy = 1",
+        "client_id = null",
+        "held_amount = 1",
+        "unpaid_amount = 1",
+        "start_time = start_time - interval '1 s'",
+        "stop_time = null",
+        "meter_stop_wh = 2000",
+        "station_id = 'ST-2'",
+    ):
+        with refused("OCSET"), world.db.transaction(), acting_as(world.db, "service_role"):
+            world.sql(f"update charging_sessions set {change} where transaction_id = %s", transaction)
+    with refused("OCDEL"), world.db.transaction(), acting_as(world.db, "service_role"):
+        world.sql("delete from charging_sessions where transaction_id = %s", transaction)
+    assert money(world) == (OPENING - 30, 0)
+
+
+def test_what_is_unpaid_is_what_the_ledger_says_whoever_writes_it(world: World) -> None:
+    give(world, 20)
+    transaction = world.begin()
+    world.stop(transaction, 3000)
+    assert world.session(transaction)["unpaid_amount"] == 10
+    for wrong in (0, 5, 11):
+        with refused("OCSET"), world.db.transaction():
+            world.sql("update charging_sessions set unpaid_amount = %s", wrong)
+    world.rpc(ADMIN, "top_up_account", client_id=ACCOUNT, amount=4, reference="some")
+    assert world.session(transaction)["unpaid_amount"] == 6
+    world.rpc(ADMIN, "top_up_account", client_id=ACCOUNT, amount=50, reference="rest")
+    assert world.session(transaction)["unpaid_amount"] == 0
+
+
+def test_running_session_is_not_deleted_nor_one_with_money_on_hold(world: World) -> None:
+    pending = press(world)
+    transaction = world.begin(connector=2)
+    for session in (pending["id"], world.session(transaction)["id"]):
+        with refused("OCDEL"), world.db.transaction(), acting_as(world.db, "service_role"):
+            world.sql("delete from charging_sessions where id = %s", session)
+
+
+def test_settled_session_forgets_its_driver_and_follows_its_station(world: World) -> None:
+    transaction = world.begin()
+    world.stop(transaction, 3000)
+    world.sql("update private.station_connections set disconnected_at = now()")
+    world.sql("delete from auth.users where id = %s", DRIVER)
+    world.sql("update stations set id = 'NEW' where id = %s", STATION)
+    row = world.session(transaction)
+    assert (row["user_id"], row["station_id"], row["amount"]) == (None, "NEW", 30)
 
 
 def test_bill_above_the_money_is_charged_as_far_as_it_goes(world: World) -> None:

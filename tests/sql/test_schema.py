@@ -100,6 +100,7 @@ DEFINER_TRIGGERS = {
     "guard_balance",
     "handle_auth_user",
     "hide_command_secret",
+    "keep_session",
     "keep_totals",
     "publish_command",
     "publish_connector",
