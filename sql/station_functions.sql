@@ -82,6 +82,22 @@ end $$;
 comment on function public.set_station_password is 'Sets the HTTP Basic password that a station must show from its next connection on (security profile 1); null: none. '
   'Only a salted hash is kept. 403 OCPRM, 404 OCSTA, 400 OCARG.';
 
+create or replace function private.keep_station_id() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- looks at connections and sessions that the caller may not read
+as $$
+begin
+  if private.is_online(old.id) then
+    perform private.fail(409, 'OCUSE', format('station "%s" is online', old.id), 'Its messages are stored under this id. Give the station its new id in its own settings, or switch it off, and then rename it here.');
+  elsif exists (select from public.charging_sessions where station_id = old.id and status in ('pending', 'started')) then
+    perform private.fail(409, 'OCUSE', format('station "%s" has a session that waits or runs', old.id), 'Rename the station when the session has ended.');
+  end if;
+  return new;
+end $$;
+comment on function private.keep_station_id is 'Trigger: a station is not renamed while it is online or charges. 409 OCUSE.';
+create or replace trigger keep_id before update of id on public.stations for each row
+  when (new.id is distinct from old.id) execute function private.keep_station_id();
+
 grant execute on function private.sees_all, private.visible_connections to authenticated, service_role;
 grant execute on function private.visible_sessions to anon, authenticated, service_role;
 grant execute on function public.adopt_station, public.set_station_password to authenticated, service_role;

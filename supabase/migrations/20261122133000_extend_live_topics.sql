@@ -165,31 +165,47 @@ comment on function public.bridge_heartbeat is 'For bridges, every few seconds: 
 create or replace function private.keep_house() returns void
 language plpgsql volatile set search_path = ''
 as $$
+declare
+  v_step text;
 begin
   if not pg_try_advisory_xact_lock(hashtext('private.keep_house')) then
     return;  -- another bridge does it
   end if;
-  begin
-    perform private.ensure_partitions(now());  -- first, while no lock is held that others wait for
-    perform private.expire_waiting();
-    perform private.end_lost_sessions();
-    perform private.reprice_sessions(array(
-      select id from public.charging_sessions where status = 'started' and priced_energy_wh is distinct from energy_wh
-       order by priced_at limit 500 for update skip locked));
-    perform private.watch_limits();
-    -- Not with each settlement: one statement may bring in years of sessions.
-    if (select count(*) from (select from public.station_totals where not is_sum limit 200) as fresh) = 200 then
-      perform private.sum_totals();
-    end if;
-    delete from private.bridges where lease_expires_at < now() - interval '1 day';
-    delete from private.command_secrets as x using public.commands as c
-     where c.id = x.command_id and c.status = 'timed_out' and c.created_at < now() - interval '1 day';
-    perform private.catch_up_topics();  -- last: it holds rows that an arriving station waits for
-  exception when others then
-    raise warning 'housekeeping failed: % (%)', sqlerrm, sqlstate;  -- the lease of the bridge matters more
-  end;
+  -- Partitions first, while no lock is held that others wait for; topics last: they hold rows that an arriving station waits for.
+  foreach v_step in array array['partitions', 'waiting', 'lost sessions', 'costs', 'limits', 'totals', 'leftovers', 'topics'] loop
+    begin
+      case v_step
+        when 'partitions' then
+          perform private.ensure_partitions(now());
+        when 'waiting' then
+          perform private.expire_waiting();
+        when 'lost sessions' then
+          perform private.end_lost_sessions();
+        when 'costs' then
+          perform private.reprice_sessions(array(
+            select id from public.charging_sessions where status = 'started' and priced_energy_wh is distinct from energy_wh
+             order by priced_at limit 500 for update skip locked));
+        when 'limits' then
+          perform private.watch_limits();
+        when 'totals' then
+          -- Not with each settlement: one statement may bring in years of sessions.
+          if (select count(*) from (select from public.station_totals where not is_sum limit 200) as fresh) = 200 then
+            perform private.sum_totals();
+          end if;
+        when 'leftovers' then
+          delete from private.bridges where lease_expires_at < now() - interval '1 day';
+          delete from private.command_secrets as x using public.commands as c
+           where c.id = x.command_id and c.status = 'timed_out' and c.created_at < now() - interval '1 day';
+        when 'topics' then
+          perform private.catch_up_topics();
+      end case;
+    exception when others then
+      -- The other steps and the lease of the bridge matter more.
+      raise warning 'housekeeping failed at %: % (%)', v_step, sqlerrm, sqlstate;
+    end;
+  end loop;
 end $$;
-comment on function private.keep_house is 'What has to happen by itself: expiry, running costs, limits between samples, lost stops, topics, partitions. Run by one bridge at a time.';
+comment on function private.keep_house is 'What has to happen by itself: expiry, running costs, limits between samples, lost stops, topics, partitions. Run by one bridge at a time. A step that fails undoes itself only, and warns.';
 
 create or replace function private.key_bytes(p_key bytea) returns bytea
 language sql immutable set search_path = ''

@@ -248,6 +248,22 @@ create or replace trigger keep_totals_of_gone after delete on public.charging_se
 select private.count_session(s, 1) from public.charging_sessions as s where s.settled_at is not null;
 select private.sum_totals();
 
+create or replace function private.keep_station_id() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- looks at connections and sessions that the caller may not read
+as $$
+begin
+  if private.is_online(old.id) then
+    perform private.fail(409, 'OCUSE', format('station "%s" is online', old.id), 'Its messages are stored under this id. Give the station its new id in its own settings, or switch it off, and then rename it here.');
+  elsif exists (select from public.charging_sessions where station_id = old.id and status in ('pending', 'started')) then
+    perform private.fail(409, 'OCUSE', format('station "%s" has a session that waits or runs', old.id), 'Rename the station when the session has ended.');
+  end if;
+  return new;
+end $$;
+comment on function private.keep_station_id is 'Trigger: a station is not renamed while it is online or charges. 409 OCUSE.';
+create or replace trigger keep_id before update of id on public.stations for each row
+  when (new.id is distinct from old.id) execute function private.keep_station_id();
+
 -- The map ----------------------------------------------------------------------------------------
 create view public.connector_overview with (security_invoker = on) as
 select c.id, c.station_id, s.location_id, c.number, c.type, coalesce(c.power, s.power_capacity) as power,

@@ -10,7 +10,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.sql.world import BOTH, BRIDGE_ID, CARD, OTHER_STATION, STATION, World, connected, iso, sampled
+from tests.sql.world import (
+    BOTH,
+    BRIDGE_ID,
+    CARD,
+    OPERATOR,
+    OTHER_STATION,
+    STATION,
+    World,
+    connected,
+    iso,
+    refused,
+    sampled,
+)
 from tests.support import acting_as
 
 BOOT = {
@@ -438,8 +450,47 @@ def test_socket_that_is_not_the_newest_is_to_be_closed(world: World) -> None:
 )
 def test_socket_of_a_station_that_is_gone_is_to_be_closed(world: World, change: str) -> None:
     """Under that id nothing is stored any more: the station would repeat its messages for ever."""
+    world.sql("update private.station_connections set disconnected_at = now()")  # so it seemed, in an outage
     world.sql(change, STATION)
     assert world.heartbeat(seen=seen(world, *BOTH))["close"] == [world.connections[STATION]]
+
+
+def test_station_is_not_renamed_while_it_is_online_or_charges(world: World) -> None:
+    def rename() -> None:
+        with world.db.transaction(), acting_as(world.db, OPERATOR):
+            world.sql("update stations set id = 'NEW' where id = %s", STATION)
+
+    with refused("OCUSE"):
+        rename()
+    transaction = world.begin()
+    world.ingest(world.event("disconnect", code=1006, reason=""))
+    with refused("OCUSE"):
+        rename()
+    world.stop(transaction, 3000)
+    rename()
+    assert world.session(transaction)["station_id"] == "NEW"
+
+
+def test_step_of_the_housekeeping_that_fails_keeps_no_other_from_its_work(world: World) -> None:
+    row = world.send_command(expires_in="1 s")
+    world.sql("update commands set expires_at = now() where id = %s", row["id"])
+    for broken in ("ensure_partitions(timestamptz)", "end_lost_sessions()", "catch_up_topics()"):
+        world.sql(
+            f"create or replace function private.{broken.replace('timestamptz', 'p_at timestamptz')} returns void"
+            " language plpgsql set search_path = '' as $$ begin raise exception 'broken'; end $$"
+        )
+    warned: list[str] = []
+
+    def note(notice: psycopg.errors.Diagnostic) -> None:
+        warned.append(notice.message_primary or "")
+
+    world.db.add_notice_handler(note)
+    world.heartbeat()
+    world.db.remove_notice_handler(note)
+    assert world.command(row["id"])["status"] == "expired"
+    assert warned == [
+        f"housekeeping failed at {step}: broken (P0001)" for step in ("partitions", "lost sessions", "topics")
+    ]
 
 
 def test_connection_marked_lost_in_an_outage_is_taken_back(world: World) -> None:

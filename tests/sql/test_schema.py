@@ -101,6 +101,7 @@ DEFINER_TRIGGERS = {
     "handle_auth_user",
     "hide_command_secret",
     "keep_session",
+    "keep_station_id",
     "keep_totals",
     "publish_command",
     "publish_connector",
