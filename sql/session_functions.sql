@@ -94,29 +94,55 @@ end $$;
 comment on function private.ensure_connector is 'The connector''s number, its row made when it is new; null for one that cannot be (below 1, above 1000).';
 
 -- Prices -----------------------------------------------------------------------------------------
-create or replace function private.price_so_far(p_session public.charging_sessions) returns jsonb
+create or replace function private.prices_time(p_tariff jsonb, p_parking boolean) returns boolean
+language plpgsql immutable set search_path = ''
+as $$
+begin
+  return coalesce(p_tariff @? '$.rules[*] ? (@.tariff_type == "per_minute")' or p_tariff ? 'late_fee'
+                  or p_parking and p_tariff @? '$.rules[*] ? (@.tariff_type == "parking_fee")', false);
+end $$;
+comment on function private.prices_time is 'Whether the cost of a session under a tariff_snapshot() may grow by time alone; p_parking: while the car parks.';
+grant execute on function private.prices_time to authenticated, service_role;  -- an index asks it for whoever writes sessions
+
+create or replace function private.priced_until(p_session public.charging_sessions) returns timestamptz
+language plpgsql stable set search_path = ''
+as $$
+begin
+  if p_session.status <> 'started' or not private.prices_time(p_session.tariff, p_session.parking_start_time is not null) then
+    return null;
+  end if;
+  return (select greatest(now(), p_session.meter_last_at + p_session.clock_offset) from private.open_connections as c
+           where c.station_id = p_session.station_id and c.connected_at < now() - interval '1 minute'
+             and not exists (select from public.connectors as n
+                              where n.station_id = p_session.station_id and n.number = p_session.connector_id and n.status in ('Available', 'Preparing')
+                                and n.status_at > greatest(p_session.start_time, p_session.meter_last_at + p_session.clock_offset)));
+end $$;
+comment on function private.priced_until is 'Now, for a session that goes on and whose tariff prices time. Else null, and its last meter value is as far as its cost is known: also while '
+  'the station is away, in the first minute after that, when it sends what it has kept, and when the connector is free, because the StopTransaction is lost.';
+
+create or replace function private.price_so_far(p_session public.charging_sessions, p_until timestamptz default null) returns jsonb
 language plpgsql stable set search_path = ''
 as $$
 begin
   p_session.meter_start_wh := coalesce(p_session.meter_base_wh, p_session.meter_start_wh);
-  return private.price_session(p_session);
+  return private.price_session(p_session, p_until);
 end $$;
 comment on function private.price_so_far is 'price_session() of a session that has no stop yet: by the register on which its samples run.';
 
-create or replace function private.reprice_sessions(p_session_ids uuid[]) returns void
+create or replace function private.reprice_sessions(p_session_ids uuid[], p_until_now boolean default false) returns void
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 set enable_seqscan = off  -- as store_meter_values
 as $$
 begin
   update public.charging_sessions as s
      set amount = (p.price ->> 'cost')::numeric, currency = p.price ->> 'currency', priced_at = clock_timestamp(), priced_energy_wh = s.energy_wh
-    from (select o.id, private.price_so_far(o) as price
+    from (select o.id, private.price_so_far(o, case when p_until_now then private.priced_until(o) end) as price
             from public.charging_sessions as o
            where o.id = any (p_session_ids) and o.status = 'started' and o.tariff is not null
            order by o.id) as p
    where s.id = p.id and s.id = any (p_session_ids);
 end $$;
-comment on function private.reprice_sessions is 'Brings the running cost of sessions up to their last meter value.';
+comment on function private.reprice_sessions is 'Brings the running cost of sessions up to their last meter value; with p_until_now to priced_until().';
 
 create or replace function private.settle_session(p_session_id uuid) returns public.charging_sessions
 language plpgsql volatile set search_path = ''
@@ -387,9 +413,12 @@ begin
      order by station_id, connector_id, reported_at  -- two batches lock in the same order
     on conflict do nothing
     returning v.session_id, v.reported_at, v.received_at, v.context, v.energy_wh, v.power_w, v.soc_percent
-  ), news as (
-    select st.*, s.occurred_at, s.meter_last_wh, s.meter_start_wh, s.meter_max_wh,
-           lag(st.energy_wh) over (partition by st.session_id order by (st.energy_wh is null), s.occurred_at, st.energy_wh) as former_wh
+  ), fresh as (
+    select st.*, s.occurred_at, s.meter_last_wh, s.meter_start_wh, s.meter_max_wh, s.tariff -> 'power_kw' as power_kw, lag(st.energy_wh) over w as beside_wh,
+           -- after one low reading, a hiccup, the register goes on where it was
+           greatest(s.meter_last_wh, lag(st.energy_wh) over w, case when not s.meter_restarted and s.meter_last_wh is not null then s.meter_max_wh end) as before_wh,
+           s.occurred_at - coalesce(lag(s.occurred_at) over w, s.meter_last_at + s.clock_offset) as since,
+           lead(st.energy_wh) over w as after_wh, lead(s.occurred_at) over w - s.occurred_at as until_after
       from stored as st
      cross join lateral (
        select c.*, private.occurred_at(st.reported_at, st.received_at, c.start_time, c.clock_offset) as occurred_at
@@ -398,6 +427,16 @@ begin
      where (s.status = 'started' or s.provisional_at is not null and s.meter_stop_wh is null and s.settled_at is null)
        and (s.meter_last_at is null or s.occurred_at >= s.meter_last_at + s.clock_offset)
        and not (st.context = 'Transaction.Begin' and s.meter_last_at is not null)
+    window w as (partition by st.session_id order by (st.energy_wh is null), s.occurred_at, st.energy_wh)
+  ), news as (
+    select session_id, occurred_at, power_w, soc_percent, meter_last_wh, meter_start_wh, meter_max_wh, energy_wh,
+           lag(energy_wh) over (partition by session_id order by (energy_wh is null), occurred_at, energy_wh) as former_wh
+      from (select session_id, occurred_at, power_w, soc_percent, meter_last_wh, meter_start_wh, meter_max_wh,
+                   case when energy_wh - before_wh <= 300 or before_wh is null then energy_wh  -- three times the least that most_energy_wh() gives
+                        when energy_wh - before_wh <= 3 * private.most_energy_wh(coalesce(power_kw::numeric, 500), since) then energy_wh
+                        when not private.is_spike(session_id, reported_at, energy_wh, before_wh, coalesce(power_kw::numeric, 500), beside_wh is not null,
+                                                  after_wh, until_after) then energy_wh end as energy_wh
+              from fresh) as judged
   ), growth as (
     select session_id, max(occurred_at) as last_at, min(occurred_at) as first_at, min(energy_wh) as least_wh,
            (array_agg(energy_wh order by occurred_at desc, energy_wh desc) filter (where energy_wh is not null))[1] as last_wh,
@@ -437,14 +476,50 @@ end $$;
 comment on function private.store_meter_values is 'Stores MeterValues of many stations at once, each once, and moves the sessions they belong to forward. '
   'Returns the sessions that grew. OCPP 1.6 §4.7.';
 
+create or replace function private.is_spike(
+  p_session_id uuid, p_reported_at timestamptz, p_wh numeric, p_before_wh numeric, p_power_kw numeric, p_beside boolean, p_after_wh numeric, p_until_after interval
+) returns boolean
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_former record;
+begin
+  if p_after_wh >= p_wh and p_after_wh - p_wh <= greatest(3 * private.most_energy_wh(p_power_kw, p_until_after), p_wh - p_before_wh) then
+    return false;
+  elsif p_beside then
+    return true;
+  end if;
+  -- The last that counted: there may have been meter values without a register since.
+  select m.reported_at into v_former from public.meter_values as m
+   where m.session_id = p_session_id and m.energy_wh <= p_before_wh and m.reported_at < p_reported_at order by m.reported_at desc limit 1;
+  if p_wh - p_before_wh <= 3 * private.most_energy_wh(p_power_kw, p_reported_at - v_former.reported_at) then
+    return false;
+  end if;
+  -- The last, which did not count if it is above: is this one near it?
+  select m.reported_at, m.energy_wh into v_former from public.meter_values as m
+   where m.session_id = p_session_id and m.energy_wh is not null and m.reported_at < p_reported_at order by m.reported_at desc, m.energy_wh desc limit 1;
+  return not coalesce(v_former.energy_wh > p_before_wh and p_wh >= v_former.energy_wh
+    and p_wh - v_former.energy_wh <= greatest(3 * private.most_energy_wh(p_power_kw, p_reported_at - v_former.reported_at), v_former.energy_wh - p_before_wh), false);
+end $$;
+comment on function private.is_spike is 'Whether a register, Wh, that is much further than p_power_kw could bring it from the one before is a glitch: the next one, in the same message '
+  '(p_after_wh) or later, does not go on from it. p_beside: the one before came in the same message.';
+
+create or replace function private.connector_power(p_station_id text, p_connector_id integer) returns numeric
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return (select nullif(coalesce(c.power, s.power_capacity), 0) from public.stations as s
+            left join public.connectors as c on c.station_id = s.id and c.number = p_connector_id
+           where s.id = p_station_id);
+end $$;
+comment on function private.connector_power is 'Rated power of a connector, else of its station, kW; null where neither is known.';
+
 create or replace function private.other_register(p_session public.charging_sessions, p_first_wh numeric, p_first_at timestamptz) returns numeric
 language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 begin
-  return case when p_first_wh - p_session.meter_start_wh > 3 * private.most_energy_wh(coalesce((
-      select coalesce(c.power, s.power_capacity) from public.stations as s
-        left join public.connectors as c on c.station_id = s.id and c.number = p_session.connector_id
-       where s.id = p_session.station_id), 500), greatest(p_first_at - p_session.start_time, '0')) then p_first_wh end;
+  return case when p_first_wh - p_session.meter_start_wh > 3 * private.most_energy_wh(
+      coalesce(private.connector_power(p_session.station_id, p_session.connector_id), 500), greatest(p_first_at - p_session.start_time, '0')) then p_first_wh end;
 end $$;
 comment on function private.other_register is 'The first register of the samples, Wh, if it is much further from that of the StartTransaction than the connector could give in the time, '
   'three times: the samples run on another register. Else null.';
@@ -475,7 +550,9 @@ declare
   v_session public.charging_sessions;
   v_next public.charging_sessions;
   v_account public.clients;
-  v_former record;
+  v_times timestamptz[];
+  v_registers numeric[];
+  v_before interval;
   v_power numeric;
   v_ahead interval;
   v_limit_wh numeric;
@@ -494,12 +571,21 @@ begin
   for v_session in
     select s.* from public.charging_sessions as s where s.id = any (p_session_ids) and s.status = 'started' order by s.client_id, s.id
   loop
-    -- What it will be at the next sample: the last interval again, at the last power.
-    select v.reported_at, v.energy_wh into v_former from public.meter_values as v
-     where v.session_id = v_session.id and v.energy_wh is not null and v.reported_at < v_session.meter_last_at
-     order by v.reported_at desc limit 1;
-    v_ahead := greatest(v_session.meter_last_at - coalesce(v_former.reported_at, v_session.start_time - v_session.clock_offset), '0');
-    v_power := coalesce(v_session.power_w, (v_session.meter_last_wh - v_former.energy_wh) * 3600 / nullif(extract(epoch from v_ahead), 0));
+    -- What it will be at the next sample: the longer of the last two intervals again, at the last power, which may be a glitch.
+    select array_agg(v.reported_at), array_agg(v.energy_wh) into v_times, v_registers
+      from (select m.reported_at, m.energy_wh from public.meter_values as m
+             where m.session_id = v_session.id and m.energy_wh is not null and m.reported_at < v_session.meter_last_at
+             order by m.reported_at desc limit 2) as v;
+    v_ahead := greatest(v_session.meter_last_at - coalesce(v_times[1], v_session.start_time - v_session.clock_offset), '0');
+    v_before := coalesce(v_times[1] - v_times[2], least(v_times[1] - (v_session.start_time - v_session.clock_offset), interval '1 minute'));
+    v_power := coalesce(v_session.power_w, case when v_before > v_ahead and cardinality(v_times) = 2
+      then (v_session.meter_last_wh - v_registers[2]) * 3600 / nullif(extract(epoch from v_session.meter_last_at - v_times[2]), 0)
+      else (v_session.meter_last_wh - v_registers[1]) * 3600 / nullif(extract(epoch from v_ahead), 0) end);
+    v_power := least(v_power, coalesce(private.connector_power(v_session.station_id, v_session.connector_id) * 1100, 1000000));
+    if v_session.parking_start_time >= v_session.meter_last_at + v_session.clock_offset then
+      v_power := 0;
+    end if;
+    v_ahead := greatest(v_ahead, v_before);
     -- Beyond a minute the housekeeping looks again; else a quarter of an hour between samples would end a charge at its first.
     v_ahead := least(v_ahead, coalesce(p_by - (v_session.meter_last_at + v_session.clock_offset), interval '1 minute'));
     v_limit_wh := v_session.limit_energy_kwh * 1000;
@@ -516,11 +602,12 @@ begin
       v_cost := v_session.amount;
       -- Less than half is used up, and the next sample adds less than a quarter: that is not priced ahead.
       if v_cost * 2 >= least(v_ceiling, case when v_account.id is not null then v_session.held_amount end)
-         or (v_next.energy_wh - v_session.energy_wh) * 4 >= v_session.energy_wh then
+         or (v_next.energy_wh - v_session.energy_wh) * 4 >= v_session.energy_wh or p_by is not null then
         v_next.energy_wh := greatest(least(v_next.energy_wh, v_limit_wh), v_session.energy_wh);  -- there it stops by energy
         v_next.meter_last_wh := v_session.meter_last_wh + v_next.energy_wh - v_session.energy_wh;
         v_next.meter_last_at := v_session.meter_last_at + v_ahead;
-        v_cost := (private.price_so_far(v_next) ->> 'cost')::numeric;
+        v_cost := (private.price_so_far(v_next, case when p_by is not null and private.priced_until(v_session) is not null
+                                                     then greatest(p_by, v_next.meter_last_at + v_next.clock_offset) end) ->> 'cost')::numeric;
       end if;
       if v_account.id is not null then
         v_left := case when v_account.currency = v_session.currency then greatest(v_account.balance + v_account.credit_limit, 0) else 0 end;
@@ -574,12 +661,28 @@ begin
 end $$;
 comment on function private.check_limits is 'Looks at sessions that have just been priced: holds more money where the next sample will need it; at 80 % of a limit, or of the money, '
   'tells the topic of the session, once; when the next sample would pass it, queues a RemoteStopTransaction. Returns the stations that are to stop. '
-  'The next sample is as far ahead as the last was behind, a minute at most (until p_by at most, if given), at the power now.';
+  'The next sample is as far ahead as the longer of the last two intervals, a minute at most (until p_by at most, if given), at the power now, or what the connector can give. '
+  'Time that the tariff prices counts until p_by.';
 
 create or replace function private.watch_limits() returns void
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
+declare
+  v_timed uuid[];
 begin
+  -- Where time costs, also without samples. Those that must stop at some point first; a flat price for energy has nothing to do here.
+  v_timed := array(
+    select w.id
+      from (select s.id, s.client_id from public.charging_sessions as s
+             where s.status = 'started' and private.prices_time(s.tariff, true) and coalesce(s.priced_at < now() - interval '20 s', true)
+               and private.priced_until(s) is not null
+             order by s.limit_type = 'none' and s.client_id is null, s.priced_at limit 300 for update of s skip locked) as w
+     where private.try_lock_account(w.client_id));
+  if v_timed <> '{}' then
+    perform private.reprice_sessions(v_timed, true);
+    perform private.check_limits(array(select s.id from public.charging_sessions as s where s.id = any (v_timed) and private.is_limited(s)),
+                                 now() + interval '30 s');  -- the next look, and a margin
+  end if;
   -- Close to a limit by what they draw since the last sample. By the time of the next look, 5 s and a margin from now.
   perform private.check_limits(array(
     select w.id
@@ -591,7 +694,7 @@ begin
                for update of s skip locked) as w
      where private.try_lock_account(w.client_id)), now() + interval '10 s');
 end $$;
-comment on function private.watch_limits is 'Between two samples: stops sessions that pass a limit before the next one comes. For the housekeeping.';
+comment on function private.watch_limits is 'Between two samples: brings up the cost of sessions for which time is charged, and stops those that pass a limit before the next one comes. For the housekeeping.';
 
 -- End --------------------------------------------------------------------------------------------
 create or replace function private.most_energy_wh(p_power_kw numeric, p_time interval) returns numeric

@@ -814,8 +814,8 @@ begin
   select * into v_company from public.clients where id = v_location.client_id;
 
   v_bill := case when v_session.settled_at is not null then v_session.receipt
-                 when v_session.start_time is not null and v_session.tariff is not null then private.price_session(v_session) end;
-  v_end := coalesce(v_session.stop_time, v_session.meter_last_at + coalesce(v_session.clock_offset, '0'), v_session.start_time);
+                 when v_session.start_time is not null and v_session.tariff is not null then private.price_so_far(v_session, private.priced_until(v_session)) end;
+  v_end := coalesce(v_session.stop_time, private.priced_until(v_session), v_session.meter_last_at + coalesce(v_session.clock_offset, '0'), v_session.start_time);
   v_parking := least(v_session.parking_start_time, v_end);
   return jsonb_build_object(
       'session_id', v_session.id, 'transaction_id', v_session.transaction_id, 'status', v_session.status, 'final', v_session.settled_at is not null,

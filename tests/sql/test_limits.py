@@ -357,3 +357,255 @@ def test_station_that_was_away_is_on_the_same_register(world: World) -> None:
     report(world, transaction, 50, 17_000)
     row = world.session(transaction)
     assert (row["energy"], row["meter_base_wh"]) == (17, None)
+
+
+# --- time that costs ------------------------------------------------------------------------------
+
+
+def price(world: World, kind: str, amount: float) -> None:
+    world.sql(
+        "insert into tariff_rules (tariff_plan_id, name, tariff_type, price) values (%s, %s, %s::tariff_type, %s)",
+        PLAN,
+        kind,
+        kind,
+        amount,
+    )
+
+
+def look(world: World) -> None:
+    """The housekeeping, half a minute after the costs were last brought up."""
+    world.sql("update charging_sessions set priced_at = priced_at - interval '30 s'")
+    world.heartbeat()
+
+
+def park(world: World, minutes_ago: float, status: str = "SuspendedEV") -> None:
+    payload = {"connectorId": 1, "status": status, "errorCode": "NoError", "timestamp": iso(world.at(-minutes_ago))}
+    world.send("StatusNotification", payload, received=-minutes_ago)
+
+
+def parking(world: World, minutes: float, **limits: object) -> int:
+    """1 kWh (15), then parked for so many minutes at 5 a minute without a word from the station."""
+    price(world, "parking_fee", 5)
+    transaction = begin(world, **limits)
+    report(world, transaction, 50, 500)
+    report(world, transaction, 60 - minutes, 1000)
+    park(world, minutes)
+    return transaction
+
+
+@pytest.mark.parametrize(
+    ("minutes", "warned", "stopped"), [(3, False, False), (5.2, True, False), (6.8, True, True), (7, True, True)]
+)
+def test_amount_limit_holds_while_the_car_parks(world: World, minutes: float, warned: bool, stopped: bool) -> None:
+    transaction = parking(world, minutes, limit_amount=50)
+    assert stops(world) == warnings(world) == []
+    look(world)
+    row = world.session(transaction)
+    assert abs(row["amount"] - Decimal(15 + 5 * minutes)) < 1  # a few seconds pass
+    assert [warning["limit"] for warning in warnings(world)] == ["amount"] * warned
+    assert (len(stops(world)), row["limit_reached_at"] is not None) == (stopped, stopped)
+    assert row["energy"] == 1
+    messages = [m["payload"] for m in world.topics("session:") if m["event"] == "session"]
+    if stopped:
+        assert Decimal(str(messages[-1]["amount"])) == row["amount"]
+    receipt = world.rpc(DRIVER, "receipt", session_id=row["id"])
+    assert Decimal(str(receipt["cost"])) == row["amount"]
+    assert abs(receipt["parking_minutes"] - minutes) < 0.2
+    assert receipt["final"] is False
+
+
+def test_limit_while_the_car_parks_is_what_the_bill_comes_to(world: World) -> None:
+    transaction = parking(world, 6.8, limit_amount=50)
+    look(world)
+    assert len(stops(world)) == 1
+    world.stop(transaction, 2000, at=0.1)
+    assert world.session(transaction)["amount"] <= 50
+
+
+def test_open_session_that_parks_holds_more_and_ends_with_the_money(world: World) -> None:
+    give(world, 60)
+    world.sql("update private.settings set open_hold_energy_kwh = 1")
+    transaction = parking(world, 6)
+    assert money(world) == (30, 30)  # the sample of 1 kWh took as much again
+    look(world)
+    assert money(world) == (0, 60)
+    assert stops(world) == []
+    world.sql("update charging_sessions set parking_start_time = parking_start_time - interval '3 minutes'")
+    look(world)
+    assert len(stops(world)) == 1
+    assert world.session(transaction)["limit_reached_at"] is not None
+
+
+@pytest.mark.parametrize(("limit", "stopped"), [(90, False), (75, True)])
+def test_amount_limit_holds_where_time_costs_and_no_value_comes(world: World, limit: int, stopped: bool) -> None:
+    price(world, "per_minute", 1)
+    transaction = begin(world, limit_amount=limit)
+    report(world, transaction, 40, 1000, 0)
+    assert (stops(world), world.session(transaction)["amount"]) == ([], 55)
+    look(world)  # an hour and 1 kWh: 75
+    assert abs(world.session(transaction)["amount"] - 75) < 1
+    assert len(stops(world)) == stopped
+
+
+def test_amount_limit_holds_where_time_costs_and_no_value_ever_came(world: World) -> None:
+    price(world, "per_minute", 1)
+    begin(world, limit_amount=60)
+    look(world)
+    assert [warning["limit"] for warning in warnings(world)] == ["amount"]
+    assert len(stops(world)) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update private.station_connections set disconnected_at = now(), connection_id = gen_random_uuid()",
+        # it sends what it has kept first, perhaps a stop
+        "update private.station_connections set connected_at = now() - interval '50 s'",
+        # the car has gone, and the StopTransaction is lost
+        "update connectors set status = 'Available', status_at = now() - interval '1 minute'",
+    ],
+)
+def test_time_does_not_cost_on_where_the_session_may_have_ended(world: World, change: str) -> None:
+    transaction = parking(world, 8, limit_amount=50)
+    world.sql(change)
+    look(world)
+    row = world.session(transaction)
+    assert row["amount"] == world.rpc(DRIVER, "receipt", session_id=row["id"])["cost"] == 15
+    assert stops(world) == []
+
+
+def test_housekeeping_leaves_sessions_alone_whose_cost_does_not_grow_with_time(world: World) -> None:
+    price(world, "parking_fee", 5)
+    transaction = begin(world, limit_amount=50)
+    report(world, transaction, 50, 500)
+    world.sql("update charging_sessions set priced_at = now() - interval '1 hour'")
+    priced_at = world.session(transaction)["priced_at"]
+    world.heartbeat()
+    assert world.session(transaction)["priced_at"] == priced_at
+
+
+# --- glitches -------------------------------------------------------------------------------------
+
+SPIKE = 4_294_967_295
+
+
+@pytest.mark.parametrize("power_w", [7_200_000, 10**12])
+@pytest.mark.parametrize("limits", [{"limit_energy_kwh": 20}, {"limit_amount": 300}, {}])
+def test_power_beyond_the_connector_ends_nothing_and_holds_nothing(world: World, power_w: float, limits: Row) -> None:
+    transaction = begin(world, **limits)
+    held = money(world)
+    report(world, transaction, 1, 100, power_w)
+    assert (stops(world), warnings(world)) == ([], [])
+    assert money(world) == held
+
+
+def test_power_beyond_reason_counts_as_a_megawatt_where_the_connector_is_not_known(world: World) -> None:
+    world.sql("update stations set power_capacity = null")
+    transaction = begin(world, limit_energy_kwh=20)
+    report(world, transaction, 1, 3000, 10**12)  # 16.7 kWh a minute
+    assert stops(world) == []
+    report(world, transaction, 2, 4000, 10**12)
+    assert len(stops(world)) == 1
+
+
+def test_register_spike_ends_no_charge_and_costs_nothing(world: World) -> None:
+    transaction = begin(world, limit_energy_kwh=20)
+    held = money(world)
+    report(world, transaction, 1, 300)
+    report(world, transaction, 2, SPIKE)
+    row = world.session(transaction)
+    assert (row["energy_wh"], row["amount"], row["meter_last_wh"]) == (300, Decimal("4.5"), 1300)
+    assert world.count("meter_values", "energy_wh > %s", SPIKE) == 1  # it is on record
+    report(world, transaction, 3, 900)
+    row = world.session(transaction)
+    assert (row["energy_wh"], row["amount"], row["meter_max_wh"]) == (900, Decimal("13.5"), 1900)
+    assert (stops(world), warnings(world), money(world)) == ([], [], held)
+    world.stop(transaction, 3000)
+    row = world.session(transaction)
+    assert (row["energy"], row["amount"], row["flags"]) == (2, 30, [])
+
+
+def test_spikes_in_a_row_that_do_not_agree_are_all_left_out(world: World) -> None:
+    transaction = begin(world, limit_energy_kwh=20)
+    for minute, wh in enumerate((300, SPIKE, 1_000_000, 900, 1200)):
+        report(world, transaction, 1 + minute, wh)
+    assert world.session(transaction)["energy_wh"] == 1200
+    assert stops(world) == []
+
+
+def test_jump_that_the_next_value_confirms_counts(world: World) -> None:
+    transaction = begin(world, limit_energy_kwh=200)
+    for minute, (wh, counted) in enumerate(((300, 300), (50_000, 300), (50_300, 50_300), (50_600, 50_600))):
+        report(world, transaction, 1 + minute, wh)
+        assert world.session(transaction)["energy_wh"] == counted
+
+
+def test_connector_that_gives_far_more_than_its_rating_still_moves(world: World) -> None:
+    transaction = begin(world, limit_energy_kwh=500)
+    report(world, transaction, 1, 1000)
+    for minute in range(1, 10):
+        report(world, transaction, 1 + minute, 1000 + 5000 * minute)  # 300 kW at 22
+        assert world.session(transaction)["energy_wh"] >= 1000 + 5000 * (minute - 1)
+
+
+def test_station_that_was_away_for_hours_is_believed(world: World) -> None:
+    transaction = begin(world, limit_energy_kwh=50)
+    report(world, transaction, 1, 300)
+    report(world, transaction, 55, 20_000)
+    assert world.session(transaction)["energy_wh"] == 20_000
+
+
+def test_register_that_comes_more_rarely_than_the_power_is_believed(world: World) -> None:
+    transaction = begin(world, limit_energy_kwh=50)
+    report(world, transaction, 1, 300)
+    for minute in range(2, 16):
+        world.meter(-60 + minute, sampled(22_000, "Power.Active.Import", "W"), transaction=transaction)
+    report(world, transaction, 16, 5800)
+    assert world.session(transaction)["energy_wh"] == 5800
+
+
+def test_one_low_reading_makes_no_spike_of_the_next(world: World) -> None:
+    transaction = begin(world, limit_energy_kwh=50)
+    report(world, transaction, 30, 9_000)
+    report(world, transaction, 31, -1000)
+    report(world, transaction, 32, 9_600)
+    assert world.session(transaction)["energy_wh"] == 9_600
+
+
+@pytest.mark.parametrize(
+    ("registers", "counted"),
+    [
+        ([300, SPIKE, 900], 900),
+        ([300, 900, SPIKE], 900),
+        ([300, 50_000, 50_300], 50_300),
+        ([300, 900, -1000, 1500], 1500),
+    ],
+)
+def test_spike_in_a_message_of_several_values_is_left_out(world: World, registers: list[int], counted: int) -> None:
+    transaction = begin(world)
+    values = [
+        {"timestamp": iso(world.at(-59 + n)), "sampledValue": [sampled(1000 + wh)]} for n, wh in enumerate(registers)
+    ]
+    world.send("MeterValues", {"connectorId": 1, "transactionId": transaction, "meterValue": values}, received=-50)
+    assert world.session(transaction)["energy_wh"] == counted
+
+
+# --- how far ahead --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("power_w", [11_000, None])
+def test_two_values_at_almost_the_same_time_do_not_hide_the_next(world: World, power_w: float | None) -> None:
+    transaction = begin(world, limit_energy_kwh=2)
+
+    def value(at: str, wh: int) -> None:
+        power = [sampled(power_w, "Power.Active.Import", "W")] if power_w else []
+        world.meter(-55, sampled(1000 + wh), *power, transaction=transaction, timestamp=at)
+
+    value(iso(world.at(-57)), 1500)
+    value(iso(world.at(-56)), 1684)
+    assert stops(world) == []
+    value(iso(world.at(-55)), 1850)
+    world.sql("delete from commands where action = 'RemoteStopTransaction'")
+    world.sql("update charging_sessions set limit_reached_at = null")
+    value(iso(world.at(-55)).replace("Z", ".001Z"), 1850)
+    assert len(stops(world)) == 1

@@ -72,7 +72,7 @@ PRIVATE_FUNCTIONS = {
     "tariff_cuts",
     "price_periods",
 }
-SIGNED_IN_FUNCTIONS = {"sees_all", "visible_connections", "station_places", "faults"}
+SIGNED_IN_FUNCTIONS = {"sees_all", "visible_connections", "station_places", "faults", "prices_time"}
 # Of those that an API role may call, the ones that need no more rights than the caller has.
 INVOKERS = {
     "availability",
@@ -89,6 +89,7 @@ INVOKERS = {
     "tariff_cuts",
     "with_vat",
     "zone_changes",
+    "prices_time",
 }
 # Triggers that read or write what whoever causes them may not.
 DEFINER_TRIGGERS = {
