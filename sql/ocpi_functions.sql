@@ -244,7 +244,15 @@ begin
          min_price_incl_vat = excluded.min_price_incl_vat, max_price = excluded.max_price, max_price_incl_vat = excluded.max_price_incl_vat,
          ocpi_country_code = excluded.ocpi_country_code, ocpi_party_id = excluded.ocpi_party_id, ocpi_id = excluded.ocpi_id,
          ocpi = excluded.ocpi, imported_at = excluded.imported_at
+   -- a push that was overtaken by a newer one changes nothing
+   where coalesce(private.ocpi_date_time(excluded.ocpi, 'last_updated', 'tariff', false) >= private.ocpi_date_time(p.ocpi, 'last_updated', 'stored tariff', false), true)
   returning * into v_plan;
+  if not found then
+    select p.* into v_plan from public.tariff_plans as p
+     where p.client_id is not distinct from v_client_id and upper(p.ocpi_country_code) = upper(tariff ->> 'country_code')
+       and upper(p.ocpi_party_id) = upper(tariff ->> 'party_id') and lower(p.ocpi_id) = lower(tariff ->> 'id');
+    return v_plan;
+  end if;
   delete from public.tariff_rules where tariff_plan_id = v_plan.id;
   insert into public.tariff_rules (tariff_plan_id, name, tariff_type, price, currency, per_hour, vat, step_size, time_start, time_end, date_from, date_until,
       days_of_week, min_duration_minutes, max_duration_minutes, min_kwh, max_kwh, min_current, max_current, min_power, max_power, reservation, priority)
@@ -255,7 +263,7 @@ begin
   return v_plan;
 end $$;
 comment on function public.import_ocpi_tariff is 'For operators and admins: makes a plan with its rules from a Tariff of OCPI 2.2.1 or 2.3.0; a repeat with the same country_code, party_id and id '
-  'replaces it. Of an operator it is the company''s; of an admin that of client_id, null: of the whole service. 403 OCPRM, 400 OCARG, OCOCP.';
+  'replaces it, unless its last_updated is older: then the plan stays as it is and is returned. Of an operator it is the company''s; of an admin that of client_id, null: of the whole service. 403 OCPRM, 400 OCARG, OCOCP.';
 
 create or replace function public.export_ocpi_tariff(plan_id uuid, connector_type text default null, power_kw numeric default null) returns jsonb
 language plpgsql stable set search_path = ''

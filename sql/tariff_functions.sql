@@ -51,6 +51,13 @@ begin
 end $$;
 comment on function private.zone_changes is 'The instants from p_from to a day behind p_until at which the zone''s offset from UTC changes: daylight-saving time.';
 
+create or replace function private.default_time_zone() returns text
+language sql immutable set search_path = ''
+as $$
+  select 'Asia/Bishkek'
+$$;
+comment on function private.default_time_zone is 'IANA name of the zone of a station at no location: that of the default of locations.time_zone.';
+
 -- The tariff of a session ------------------------------------------------------------------------
 create or replace function private.plan_tariff(
   p_plan public.tariff_plans, p_station public.stations, p_type text, p_power numeric, p_time_zone text, p_discount numeric, p_at timestamptz
@@ -190,7 +197,7 @@ begin
     || private.plan_tariff(v_plan, v_station,
          coalesce(v_connector.type, case when cardinality(v_station.connector_types) = 1 then v_station.connector_types[1] end),
          coalesce(v_connector.power, v_station.power_capacity),
-         coalesce(v_location.time_zone, 'Asia/Bishkek'),  -- as the default of locations.time_zone
+         coalesce(v_location.time_zone, private.default_time_zone()),
          coalesce(v_client.discount_percent, 0), p_at);
 end $$;
 comment on function private.tariff_snapshot is 'All that is needed to price a session that begins at p_at, paid by client p_client_id, also later when the tables have changed: '
@@ -838,6 +845,7 @@ security definer  -- prices sessions by rules that may be hidden; who operates t
 as $$
 declare
   v_plan public.tariff_plans := private.managed_plan(plan_id);
+  v_currency text := (select r.currency from public.tariff_rules as r where r.tariff_plan_id = v_plan.id and r.is_active limit 1);
   v_most constant integer := 5000;
   v_session public.charging_sessions;
   v_connector public.connectors;
@@ -869,7 +877,7 @@ begin
       select * into v_connector from public.connectors where station_id = v_session.station_id and number = v_session.connector_id;
       v_snapshots := v_snapshots || jsonb_build_object(v_key, private.plan_tariff(v_plan, null,
         coalesce(v_connector.type, case when cardinality(v_station.connector_types) = 1 then v_station.connector_types[1] end),
-        coalesce(v_connector.power, v_station.power_capacity), coalesce(v_session.tariff ->> 'time_zone', 'Asia/Bishkek'), 0, "from"));
+        coalesce(v_connector.power, v_station.power_capacity), coalesce(v_session.tariff ->> 'time_zone', private.default_time_zone()), 0, "from"));
     end if;
     v_session.tariff := v_snapshots -> v_key;
     v_cost := private.price_session(v_session);
@@ -886,17 +894,19 @@ begin
        cross join lateral jsonb_to_record(e.value) as t (station_id text, currency text, sessions integer, energy_kwh numeric, earned numeric, would_have_earned numeric)
     )
     select jsonb_build_object('plan_id', v_plan.id, 'plan_name', v_plan.name, 'from', "from", 'to', "to",
-             'currency', (select r.currency from public.tariff_rules as r where r.tariff_plan_id = v_plan.id and r.is_active limit 1),
+             'currency', v_currency,
+             'not_compared', (select jsonb_build_object('sessions', coalesce(sum(sessions), 0), 'currencies', coalesce(jsonb_agg(distinct currency), '[]'))
+                                from station where currency <> v_currency),
              'totals', (select coalesce(jsonb_agg(jsonb_build_object('currency', t.currency, 'sessions', t.sessions, 'energy_kwh', trim_scale(t.energy_kwh), 'earned', trim_scale(t.earned),
-                                                    'would_have_earned', trim_scale(t.would_have_earned), 'difference', trim_scale(t.would_have_earned - t.earned)) order by t.currency), '[]')
+                                                    'would_have_earned', trim_scale(t.would_have_earned), 'difference', case when t.currency = coalesce(v_currency, t.currency) then trim_scale(t.would_have_earned - t.earned) end) order by t.currency), '[]')
                           from (select currency, sum(sessions) as sessions, sum(energy_kwh) as energy_kwh, sum(earned) as earned, sum(would_have_earned) as would_have_earned
                                   from station group by currency) as t),
              'stations', (select coalesce(jsonb_agg(jsonb_build_object('station_id', t.station_id, 'currency', t.currency, 'sessions', t.sessions, 'energy_kwh', trim_scale(t.energy_kwh),
                                                     'earned', trim_scale(t.earned), 'would_have_earned', trim_scale(t.would_have_earned),
-                                                    'difference', trim_scale(t.would_have_earned - t.earned)) order by t.station_id, t.currency), '[]') from station as t)));
+                                                    'difference', case when t.currency = coalesce(v_currency, t.currency) then trim_scale(t.would_have_earned - t.earned) end) order by t.station_id, t.currency), '[]') from station as t)));
 end $$;
 comment on function public.simulate_tariff is 'For operators and admins: what the billed sessions that began from "from" (inclusive) to "to" (exclusive) at the caller''s stations would have earned by a plan, beside what they '
-  'earned: {currency of the plan, totals: [{currency of the bills, sessions, energy_kwh, earned, would_have_earned, difference}], stations: [the same of each]}. By the plan alone: no own prices of '
+  'earned: {currency of the plan, totals: [{currency of the bills, sessions, energy_kwh, earned, would_have_earned, difference}], stations: [the same of each], not_compared: {sessions, currencies}: billed in another currency than the plan''s, so that would_have_earned is in the plan''s and difference is null}. By the plan alone: no own prices of '
   'stations, no discounts. Writes nothing. At most 5000 sessions. 404 OCPLN, 400 OCNUM.';
 
 create or replace function private.rates(p_tariff jsonb, p_at timestamptz) returns jsonb
@@ -1012,9 +1022,14 @@ begin
     raise exception 'price, power range and duration of tariff rule "%" must be numbers, the duration at most 1000000 minutes', new.name
       using errcode = 'OCTRF', hint = 'NaN is no price; leave a duration empty for no bound.';
   end if;
+  if not (isfinite(coalesce(new.valid_from, now())) and isfinite(coalesce(new.valid_until, now()))
+          and isfinite(coalesce(new.date_from, current_date)) and isfinite(coalesce(new.date_until, current_date))) then
+    raise exception 'valid_from, valid_until, date_from and date_until of tariff rule "%" must be times and days, not infinite ones', new.name
+      using errcode = 'OCTRF', hint = 'Leave a bound empty for none.';
+  end if;
   return new;
 end $$;
-comment on function private.normalise_tariff_rule is 'Trigger: a rule that ends at 23:59:59, the end of the day in the old service, ends at 24:00. Refuses NaN.';
+comment on function private.normalise_tariff_rule is 'Trigger: a rule that ends at 23:59:59, the end of the day in the old service, ends at 24:00. Refuses NaN and infinity.';
 create or replace trigger normalise_tariff_rule before insert or update on public.tariff_rules
   for each row execute function private.normalise_tariff_rule();
 
@@ -1137,6 +1152,22 @@ create or replace trigger check_own_prices after update of client_id, is_default
   for each row execute function private.check_own_prices();
 create or replace trigger check_own_prices after update of client_id on public.locations
   for each row execute function private.check_own_prices();
+
+create or replace function private.check_owner() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- reads what kind of client it is, whoever writes
+as $$
+begin
+  if exists (select from public.clients where id = new.client_id and kind <> 'operator') then
+    perform private.fail(400, 'OCARG', format('client_id of %s must be a company: kind operator', tg_table_name), 'An account pays; companies own locations and tariff plans.');
+  end if;
+  return null;
+end $$;
+comment on function private.check_owner is 'Trigger: locations and tariff plans belong to companies. Behind the write, so that policies are asked first.';
+create or replace trigger check_owner after insert or update of client_id on public.locations
+  for each row when (new.client_id is not null) execute function private.check_owner();
+create or replace trigger check_owner after insert or update of client_id on public.tariff_plans
+  for each row when (new.client_id is not null) execute function private.check_owner();
 
 -- Prices of single accounts ------------------------------------------------------------------------
 create or replace function private.may_grant_plan(p_tariff_plan_id uuid) returns boolean

@@ -15,6 +15,7 @@ alter table public.tariff_plans
   add column ocpi_id text check (char_length(ocpi_id) between 1 and 36),
   add column ocpi jsonb,
   add column imported_at timestamptz,
+  add constraint "valid_from and valid_until are times, or empty for no bound" check (isfinite(valid_from) and isfinite(valid_until)),
   add check (num_nonnulls(ocpi_country_code, ocpi_party_id, ocpi_id) in (0, 3)),
   add check (max_price >= min_price),
   add check (max_price_incl_vat >= min_price_incl_vat);
@@ -78,6 +79,7 @@ create table public.client_tariffs (
   note text,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
+  constraint "valid_from and valid_until are times, or empty for no bound" check (isfinite(valid_from) and isfinite(valid_until)),
   check (tariff_plan_id is not null or discount_percent > 0)
 );
 comment on table public.client_tariffs is 'What an account pays otherwise than everybody: a plan of its own, a discount, or both. Sessions that begin while it is valid keep it.';
@@ -96,6 +98,13 @@ alter table public.client_tariffs enable row level security;
 
 -- Functions ---------------------------------------------------------------------------------------
 drop function private.tariff_snapshot(text, integer, timestamptz);
+
+create or replace function private.default_time_zone() returns text
+language sql immutable set search_path = ''
+as $$
+  select 'Asia/Bishkek'
+$$;
+comment on function private.default_time_zone is 'IANA name of the zone of a station at no location: that of the default of locations.time_zone.';
 
 create or replace function private.plan_tariff(
   p_plan public.tariff_plans, p_station public.stations, p_type text, p_power numeric, p_time_zone text, p_discount numeric, p_at timestamptz
@@ -235,7 +244,7 @@ begin
     || private.plan_tariff(v_plan, v_station,
          coalesce(v_connector.type, case when cardinality(v_station.connector_types) = 1 then v_station.connector_types[1] end),
          coalesce(v_connector.power, v_station.power_capacity),
-         coalesce(v_location.time_zone, 'Asia/Bishkek'),  -- as the default of locations.time_zone
+         coalesce(v_location.time_zone, private.default_time_zone()),
          coalesce(v_client.discount_percent, 0), p_at);
 end $$;
 comment on function private.tariff_snapshot is 'All that is needed to price a session that begins at p_at, paid by client p_client_id, also later when the tables have changed: '
@@ -850,6 +859,7 @@ security definer  -- prices sessions by rules that may be hidden; who operates t
 as $$
 declare
   v_plan public.tariff_plans := private.managed_plan(plan_id);
+  v_currency text := (select r.currency from public.tariff_rules as r where r.tariff_plan_id = v_plan.id and r.is_active limit 1);
   v_most constant integer := 5000;
   v_session public.charging_sessions;
   v_connector public.connectors;
@@ -881,7 +891,7 @@ begin
       select * into v_connector from public.connectors where station_id = v_session.station_id and number = v_session.connector_id;
       v_snapshots := v_snapshots || jsonb_build_object(v_key, private.plan_tariff(v_plan, null,
         coalesce(v_connector.type, case when cardinality(v_station.connector_types) = 1 then v_station.connector_types[1] end),
-        coalesce(v_connector.power, v_station.power_capacity), coalesce(v_session.tariff ->> 'time_zone', 'Asia/Bishkek'), 0, "from"));
+        coalesce(v_connector.power, v_station.power_capacity), coalesce(v_session.tariff ->> 'time_zone', private.default_time_zone()), 0, "from"));
     end if;
     v_session.tariff := v_snapshots -> v_key;
     v_cost := private.price_session(v_session);
@@ -898,17 +908,19 @@ begin
        cross join lateral jsonb_to_record(e.value) as t (station_id text, currency text, sessions integer, energy_kwh numeric, earned numeric, would_have_earned numeric)
     )
     select jsonb_build_object('plan_id', v_plan.id, 'plan_name', v_plan.name, 'from', "from", 'to', "to",
-             'currency', (select r.currency from public.tariff_rules as r where r.tariff_plan_id = v_plan.id and r.is_active limit 1),
+             'currency', v_currency,
+             'not_compared', (select jsonb_build_object('sessions', coalesce(sum(sessions), 0), 'currencies', coalesce(jsonb_agg(distinct currency), '[]'))
+                                from station where currency <> v_currency),
              'totals', (select coalesce(jsonb_agg(jsonb_build_object('currency', t.currency, 'sessions', t.sessions, 'energy_kwh', trim_scale(t.energy_kwh), 'earned', trim_scale(t.earned),
-                                                    'would_have_earned', trim_scale(t.would_have_earned), 'difference', trim_scale(t.would_have_earned - t.earned)) order by t.currency), '[]')
+                                                    'would_have_earned', trim_scale(t.would_have_earned), 'difference', case when t.currency = coalesce(v_currency, t.currency) then trim_scale(t.would_have_earned - t.earned) end) order by t.currency), '[]')
                           from (select currency, sum(sessions) as sessions, sum(energy_kwh) as energy_kwh, sum(earned) as earned, sum(would_have_earned) as would_have_earned
                                   from station group by currency) as t),
              'stations', (select coalesce(jsonb_agg(jsonb_build_object('station_id', t.station_id, 'currency', t.currency, 'sessions', t.sessions, 'energy_kwh', trim_scale(t.energy_kwh),
                                                     'earned', trim_scale(t.earned), 'would_have_earned', trim_scale(t.would_have_earned),
-                                                    'difference', trim_scale(t.would_have_earned - t.earned)) order by t.station_id, t.currency), '[]') from station as t)));
+                                                    'difference', case when t.currency = coalesce(v_currency, t.currency) then trim_scale(t.would_have_earned - t.earned) end) order by t.station_id, t.currency), '[]') from station as t)));
 end $$;
 comment on function public.simulate_tariff is 'For operators and admins: what the billed sessions that began from "from" (inclusive) to "to" (exclusive) at the caller''s stations would have earned by a plan, beside what they '
-  'earned: {currency of the plan, totals: [{currency of the bills, sessions, energy_kwh, earned, would_have_earned, difference}], stations: [the same of each]}. By the plan alone: no own prices of '
+  'earned: {currency of the plan, totals: [{currency of the bills, sessions, energy_kwh, earned, would_have_earned, difference}], stations: [the same of each], not_compared: {sessions, currencies}: billed in another currency than the plan''s, so that would_have_earned is in the plan''s and difference is null}. By the plan alone: no own prices of '
   'stations, no discounts. Writes nothing. At most 5000 sessions. 404 OCPLN, 400 OCNUM.';
 
 create or replace function private.rates(p_tariff jsonb, p_at timestamptz) returns jsonb
@@ -1023,9 +1035,14 @@ begin
     raise exception 'price, power range and duration of tariff rule "%" must be numbers, the duration at most 1000000 minutes', new.name
       using errcode = 'OCTRF', hint = 'NaN is no price; leave a duration empty for no bound.';
   end if;
+  if not (isfinite(coalesce(new.valid_from, now())) and isfinite(coalesce(new.valid_until, now()))
+          and isfinite(coalesce(new.date_from, current_date)) and isfinite(coalesce(new.date_until, current_date))) then
+    raise exception 'valid_from, valid_until, date_from and date_until of tariff rule "%" must be times and days, not infinite ones', new.name
+      using errcode = 'OCTRF', hint = 'Leave a bound empty for none.';
+  end if;
   return new;
 end $$;
-comment on function private.normalise_tariff_rule is 'Trigger: a rule that ends at 23:59:59, the end of the day in the old service, ends at 24:00. Refuses NaN.';
+comment on function private.normalise_tariff_rule is 'Trigger: a rule that ends at 23:59:59, the end of the day in the old service, ends at 24:00. Refuses NaN and infinity.';
 create or replace trigger normalise_tariff_rule before insert or update on public.tariff_rules
   for each row execute function private.normalise_tariff_rule();
 
@@ -1148,6 +1165,22 @@ create or replace trigger check_own_prices after update of client_id, is_default
   for each row execute function private.check_own_prices();
 create or replace trigger check_own_prices after update of client_id on public.locations
   for each row execute function private.check_own_prices();
+
+create or replace function private.check_owner() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- reads what kind of client it is, whoever writes
+as $$
+begin
+  if exists (select from public.clients where id = new.client_id and kind <> 'operator') then
+    perform private.fail(400, 'OCARG', format('client_id of %s must be a company: kind operator', tg_table_name), 'An account pays; companies own locations and tariff plans.');
+  end if;
+  return null;
+end $$;
+comment on function private.check_owner is 'Trigger: locations and tariff plans belong to companies. Behind the write, so that policies are asked first.';
+create or replace trigger check_owner after insert or update of client_id on public.locations
+  for each row when (new.client_id is not null) execute function private.check_owner();
+create or replace trigger check_owner after insert or update of client_id on public.tariff_plans
+  for each row when (new.client_id is not null) execute function private.check_owner();
 
 create or replace function private.may_grant_plan(p_tariff_plan_id uuid) returns boolean
 language sql stable set search_path = ''
@@ -1402,7 +1435,15 @@ begin
          min_price_incl_vat = excluded.min_price_incl_vat, max_price = excluded.max_price, max_price_incl_vat = excluded.max_price_incl_vat,
          ocpi_country_code = excluded.ocpi_country_code, ocpi_party_id = excluded.ocpi_party_id, ocpi_id = excluded.ocpi_id,
          ocpi = excluded.ocpi, imported_at = excluded.imported_at
+   -- a push that was overtaken by a newer one changes nothing
+   where coalesce(private.ocpi_date_time(excluded.ocpi, 'last_updated', 'tariff', false) >= private.ocpi_date_time(p.ocpi, 'last_updated', 'stored tariff', false), true)
   returning * into v_plan;
+  if not found then
+    select p.* into v_plan from public.tariff_plans as p
+     where p.client_id is not distinct from v_client_id and upper(p.ocpi_country_code) = upper(tariff ->> 'country_code')
+       and upper(p.ocpi_party_id) = upper(tariff ->> 'party_id') and lower(p.ocpi_id) = lower(tariff ->> 'id');
+    return v_plan;
+  end if;
   delete from public.tariff_rules where tariff_plan_id = v_plan.id;
   insert into public.tariff_rules (tariff_plan_id, name, tariff_type, price, currency, per_hour, vat, step_size, time_start, time_end, date_from, date_until,
       days_of_week, min_duration_minutes, max_duration_minutes, min_kwh, max_kwh, min_current, max_current, min_power, max_power, reservation, priority)
@@ -1413,7 +1454,7 @@ begin
   return v_plan;
 end $$;
 comment on function public.import_ocpi_tariff is 'For operators and admins: makes a plan with its rules from a Tariff of OCPI 2.2.1 or 2.3.0; a repeat with the same country_code, party_id and id '
-  'replaces it. Of an operator it is the company''s; of an admin that of client_id, null: of the whole service. 403 OCPRM, 400 OCARG, OCOCP.';
+  'replaces it, unless its last_updated is older: then the plan stays as it is and is returned. Of an operator it is the company''s; of an admin that of client_id, null: of the whole service. 403 OCPRM, 400 OCARG, OCOCP.';
 
 create or replace function public.export_ocpi_tariff(plan_id uuid, connector_type text default null, power_kw numeric default null) returns jsonb
 language plpgsql stable set search_path = ''

@@ -209,9 +209,14 @@ begin
     raise exception 'price, power range and duration of tariff rule "%" must be numbers, the duration at most 1000000 minutes', new.name
       using errcode = 'OCTRF', hint = 'NaN is no price; leave a duration empty for no bound.';
   end if;
+  if not (isfinite(coalesce(new.valid_from, now())) and isfinite(coalesce(new.valid_until, now()))
+          and isfinite(coalesce(new.date_from, current_date)) and isfinite(coalesce(new.date_until, current_date))) then
+    raise exception 'valid_from, valid_until, date_from and date_until of tariff rule "%" must be times and days, not infinite ones', new.name
+      using errcode = 'OCTRF', hint = 'Leave a bound empty for none.';
+  end if;
   return new;
 end $$;
-comment on function private.normalise_tariff_rule is 'Trigger: a rule that ends at 23:59:59, the end of the day in the old service, ends at 24:00. Refuses NaN.';
+comment on function private.normalise_tariff_rule is 'Trigger: a rule that ends at 23:59:59, the end of the day in the old service, ends at 24:00. Refuses NaN and infinity.';
 
 create or replace function private.may_use_group(p_parent_id_tag text) returns boolean
 language sql stable set search_path = ''

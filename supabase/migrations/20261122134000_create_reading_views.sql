@@ -177,7 +177,7 @@ declare
   v_day date;
   v_minutes numeric := round(extract(epoch from p_session.stop_time - p_session.start_time) / 60, 3) * p_sign;
 begin
-  select (coalesce(p_session.stop_time, p_session.settled_at) at time zone coalesce(l.time_zone, 'UTC'))::date into v_day
+  select (coalesce(p_session.stop_time, p_session.settled_at) at time zone coalesce(l.time_zone, private.default_time_zone()))::date into v_day
     from public.stations as s
     left join public.locations as l on l.id = s.location_id
    where s.id = p_session.station_id;

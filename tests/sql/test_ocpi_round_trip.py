@@ -205,6 +205,16 @@ def test_a_repeat_updates_the_plan_in_place_and_keeps_what_the_operator_wrote(db
     assert db.execute("select currency, count(*) from tariff_rules group by 1").fetchall() == [("USD", 1)]
 
 
+def test_a_push_that_was_overtaken_by_a_newer_one_changes_nothing(db: psycopg.Connection[Any]) -> None:
+    first = call(db, "import_ocpi_tariff", Jsonb(tariff(last_updated="2026-02-01T00:00:00Z")))
+    late = call(db, "import_ocpi_tariff", Jsonb(tariff(last_updated="2025-01-01T00:00:00Z", currency="USD")))
+    assert late == first
+    assert db.execute("select currency, count(*) from tariff_rules group by 1").fetchall() == [("EUR", 1)]
+    for again in ("2026-02-01T00:00:00Z", "2026-02-01T06:00:01Z", None):
+        newer = call(db, "import_ocpi_tariff", Jsonb(tariff(last_updated=again, min_price={"excl_vat": 1})))
+        assert (newer["id"], newer["min_price"]) == (first["id"], 1)
+
+
 def test_a_plan_changed_here_is_exported_with_the_time_of_the_change(db: psycopg.Connection[Any]) -> None:
     plan = call(db, "import_ocpi_tariff", Jsonb(tariff()))["id"]
     db.execute("alter table tariff_rules disable trigger set_updated_at")

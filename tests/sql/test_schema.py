@@ -95,6 +95,7 @@ INVOKERS = {
 DEFINER_TRIGGERS = {
     "book_entry",
     "check_own_prices",
+    "check_owner",
     "check_plan_currency",
     "check_station_price",
     "forget_command_secret",

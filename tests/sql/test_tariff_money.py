@@ -267,6 +267,9 @@ def test_an_own_price_and_a_rule_of_the_default_plan_at_once_cannot_mix_currenci
         {"price": 1, "power_range_max": "NaN"},
         {"price": 1, "max_duration_minutes": "Infinity"},
         {"price": 1, "min_duration_minutes": "NaN"},
+        {"price": 1, "valid_from": "infinity"},
+        {"price": 1, "valid_until": "infinity"},
+        {"price": 1, "date_from": "-infinity"},
     ],
 )
 def test_numbers_that_are_none_are_refused(world: World, columns: dict[str, object]) -> None:

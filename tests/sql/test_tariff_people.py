@@ -130,6 +130,26 @@ def test_a_discount_holds_for_quote_and_bill_of_the_account_and_nobody_else(worl
     assert (bill["discount_percent"], bill["cost"]) == (12.5, 262.5)
 
 
+def test_prices_of_accounts_and_plans_are_valid_between_times_that_are(world: World) -> None:
+    for bound in ("valid_from", "valid_until"):
+        with pytest.raises(psycopg.errors.CheckViolation, match="are times, or empty"), world.db.transaction():
+            grant(world, discount_percent=5, **{bound: "infinity"})
+        with pytest.raises(psycopg.errors.CheckViolation, match="are times, or empty"), world.db.transaction():
+            world.sql(f"update tariff_plans set {bound} = 'infinity' where id = %s", PLAN)
+
+
+def test_locations_and_plans_belong_to_companies(world: World) -> None:
+    for statement in (
+        "insert into locations (name, client_id) values ('Mine', %s)",
+        "insert into tariff_plans (name, client_id) values ('Mine', %s)",
+        "update locations set client_id = %s",
+        "update tariff_plans set client_id = %s",
+    ):
+        with pytest.raises(psycopg.Error) as caught, world.db.transaction(), acting_as(world.db, ADMIN):
+            world.db.execute(statement, [ACCOUNT])
+        assert json.loads(caught.value.diag.message_primary or "")["code"] == "OCARG"
+
+
 def test_the_quote_of_staff_is_what_their_charge_is_billed(world: World) -> None:
     """The company of an operator pays for the operator's charges, and a company may have prices like any account."""
     world.sql("update clients set credit_limit = 1000 where id = %s", COMPANY)
@@ -253,6 +273,16 @@ def test_simulating_the_same_plan_gives_what_was_earned(world: World) -> None:
     result = simulate(world)
     (total,) = result["totals"]
     assert total["would_have_earned"] == total["earned"] == float(session["amount"])
+
+
+def test_a_simulation_subtracts_nothing_across_currencies(world: World) -> None:
+    earned = charged(world)["amount"]
+    assert simulate(world)["not_compared"] == {"sessions": 0, "currencies": []}
+    world.sql("update tariff_rules set currency = 'USD', price = 1 where tariff_plan_id = %s", PLAN)
+    result = simulate(world)
+    assert (result["currency"], result["not_compared"]) == ("USD", {"sessions": 1, "currencies": ["KGS"]})
+    for row in (result["totals"][0], result["stations"][0]):
+        assert (row["earned"], row["would_have_earned"], row["difference"]) == (earned, 20, None)
 
 
 def test_bad_questions_of_a_simulation_are_refused(world: World) -> None:
