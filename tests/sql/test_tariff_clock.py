@@ -125,9 +125,9 @@ def test_validity_is_half_open_and_splits(world: World) -> None:
     assert kwh(world, change - HOUR, 3) == {"old": 1, "new": 2}
 
 
-@pytest.mark.parametrize("bound", ["infinity", "2300-01-01Z"])
+@pytest.mark.parametrize("bound", ["2300-01-01Z", "9999-12-31Z"])
 def test_a_far_bound_changes_nothing(world: World, bound: str) -> None:
-    world.rule("per_kwh", 10, "rule", valid_until=bound, valid_from="-infinity")
+    world.rule("per_kwh", 10, "rule", valid_until=bound, valid_from="0001-01-01Z")
     assert kwh(world, local("2026-05-06T12:00"), 30) == {"rule": 30}
 
 
