@@ -16,7 +16,7 @@ run: install ## install, start the local Supabase and the bridge, charge one ses
 stop: ## stop whatever `make run` started; data stays
 	@test ! -x $(BIN)/python || $(BIN)/python -m demo --stop
 
-test: install ## lint, types and all tests (about 8 minutes on two cores)
+test: install ## lint, types and all tests (about 7 minutes on two cores)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile  # most of the time is waiting; each process has a stack of its own

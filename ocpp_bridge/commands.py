@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -20,6 +21,8 @@ from .station import Answer, Station, refused
 
 log = logging.getLogger(__name__)
 
+_HURRY = 20  # looks in the time of one, for _HURRY_S after a command of which no wake-up told
+_HURRY_S = 30.0
 _MAX_CLAIM = 100
 # How long a command without an answer counts as held: for the end of its connection to reach the database, also
 # through an outage. Until then SQL would take it for one that got lost on its way here, and hand it out again.
@@ -64,12 +67,16 @@ class Commands:
     async def run(self) -> None:
         """Claim until cancelled."""
         failing = False
+        hurry_until = 0.0
         while True:
+            hurry = time.monotonic() < hurry_until
+            interval = self._settings.claim_interval / (_HURRY if hurry else 1)
+            woken = True
             try:
-                async with asyncio.timeout(self._settings.claim_interval):
+                async with asyncio.timeout(interval):
                     await self._woken.wait()
             except TimeoutError:
-                pass
+                woken = False
             self._woken.clear()
             if self._stopped:
                 return
@@ -85,6 +92,8 @@ class Commands:
             if failing:
                 failing = False
                 log.info("Commands are claimed again")
+            if claimed and not woken:  # found by chance: Realtime drops wake-ups while a project sends too much
+                hurry_until = time.monotonic() + _HURRY_S
             for command in claimed:
                 # before the next claim names them
                 self._held[str(command.get("command_id"))] = str(command.get("connection_id"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import Any
 
@@ -46,6 +47,21 @@ async def test_a_wake_up_brings_the_command_to_the_station_and_its_answer_back(s
         "payload": {"status": "Accepted"},
         "station_id": "TEST-001",
     }
+
+
+async def test_after_a_lost_wake_up_the_bridge_looks_more_often_for_a_while(supabase: FakeSupabase) -> None:
+    """Realtime drops what the database sends while a project is above its rate: the next one may be lost as well."""
+    async with (
+        running(supabase, claim_interval=1) as bridge,
+        FakeStation(f"ws://127.0.0.1:{bridge.port}/ws/TEST-001") as station,
+        asyncio.timeout(20),  # 30 commands, a second each, would not end before
+    ):
+        await supabase.joined.wait()
+        for _ in range(30):
+            waiting = command(await connection(supabase))
+            supabase.commands = [waiting]
+            assert (await station.next_call())[1] == waiting["command_id"]
+            await station.send([3, waiting["command_id"], {"status": "Accepted"}])
 
 
 async def test_commands_are_found_without_realtime(supabase: FakeSupabase) -> None:
