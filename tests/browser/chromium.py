@@ -39,7 +39,11 @@ FONTS = """<?xml version="1.0"?>
 
 
 class NoChromium(Exception):
-    """None is here and none can be had; the message says what to do."""
+    """The pinned one is not built for this machine and no other is installed; the message says what to do."""
+
+
+class BrokenChromium(Exception):
+    """The one that must start does not."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,10 @@ class Chromium:
 
 
 def install(folder: Path, node: Path, say: Callable[[str], None]) -> tuple[Chromium, Path]:
-    """A Chromium, and the script of axe-core; installed once. Safe to call side by side. Raises NoChromium."""
+    """A Chromium, and the script of axe-core; installed once. Safe to call side by side.
+
+    Raises NoChromium, BrokenChromium.
+    """
     digest = hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / STAMP
@@ -88,9 +95,10 @@ def _unpack(folder: Path, node: Path) -> None:
 def _choose(folder: Path) -> Chromium:
     if named := os.environ.get("CHROMIUM"):
         if not (found := shutil.which(named)):
-            raise NoChromium(f"CHROMIUM={named}: there is no such program")
+            raise BrokenChromium(f"CHROMIUM={named}: there is no such program")
         return Chromium(Path(found))
-    if sys.platform == "linux" and platform.machine() == "x86_64":
+    built_for_this = sys.platform == "linux" and platform.machine() == "x86_64"
+    if built_for_this:
         fonts = {"FONTCONFIG_FILE": str(folder / "fonts.conf")}
         for environment in (fonts, fonts | {"LD_LIBRARY_PATH": str(folder / "lib")}):  # its own NSS where there is none
             pinned = Chromium(folder / "chromium", environment)
@@ -99,6 +107,8 @@ def _choose(folder: Path) -> Chromium:
     for name in INSTALLED:
         if found := shutil.which(name):
             return Chromium(Path(found))
+    if built_for_this:
+        raise BrokenChromium(f"the pinned Chromium does not start ({folder / 'chromium'}); {REMEDY}")
     raise NoChromium(REMEDY)
 
 

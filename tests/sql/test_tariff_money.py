@@ -31,7 +31,7 @@ def world(undone: psycopg.Connection) -> World:
         ("JPY", "1", "30.4999", "30"),
         ("KWD", "1", "0.0625", "0.063"),
         ("CLF", "1", "0.0625", "0.0625"),
-        ("XXX", "1", "0.125", "0.13"),
+        ("XXX", "1", "0.125", "0.13"),  # ISO 4217 for no currency: a code without decimals of its own
     ],
 )
 def test_amounts_are_rounded_half_up_to_the_minor_unit(
