@@ -1006,7 +1006,8 @@ begin
              where m.session_id = v_session.id and m.energy_wh is not null and m.reported_at < v_session.meter_last_at
              order by m.reported_at desc limit 2) as v;
     v_ahead := greatest(v_session.meter_last_at - coalesce(v_times[1], v_session.start_time - v_session.clock_offset), '0');
-    v_before := coalesce(v_times[1] - v_times[2], least(v_times[1] - (v_session.start_time - v_session.clock_offset), interval '1 minute'));
+    v_before := coalesce(v_times[1] - v_times[2],  -- of the first sample there is none, and least() passes over null
+      case when v_times[1] is not null then least(v_times[1] - (v_session.start_time - v_session.clock_offset), interval '1 minute') end);
     v_power := coalesce(v_session.power_w, case when v_before > v_ahead and cardinality(v_times) = 2
       then (v_session.meter_last_wh - v_registers[2]) * 3600 / nullif(extract(epoch from v_session.meter_last_at - v_times[2]), 0)
       else (v_session.meter_last_wh - v_registers[1]) * 3600 / nullif(extract(epoch from v_ahead), 0) end);

@@ -73,6 +73,13 @@ def test_station_is_told_to_stop_before_the_next_value_passes_the_limit(
     assert [message["event"] for message in world.topics("bridge:")][-1] == "command"
 
 
+def test_first_value_looks_no_further_ahead_than_it_is_after_the_start(world: World) -> None:
+    """A small limit is not given up at the first sample: 6 s at 11 kW are 18 Wh, a minute would be 183."""
+    transaction = begin(world, limit_energy_kwh=Decimal("0.1"))
+    report(world, transaction, 0.1, 10)
+    assert stops(world) == []
+
+
 def test_next_value_is_as_far_ahead_as_the_last_was_behind(world: World) -> None:
     transaction = begin(world, limit_energy_kwh=2)
     for seconds in range(10, 70, 10):
