@@ -1,7 +1,8 @@
-"""python -m bench [NAME …]: all measurements, or those named."""
+"""The figures of bench/RESULTS.md, measured here: all, or those named. Each starts a local Supabase of its own."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import sys
@@ -26,10 +27,12 @@ def _processor() -> str:
     )
 
 
-def main(names: list[str]) -> int:
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(ALL)} (all)")
+    names = parser.parse_args().names
     if unknown := set(names) - ALL.keys():
-        print(f"error: no measurement {', '.join(sorted(unknown))}; there are {', '.join(ALL)}", file=sys.stderr)
-        return 2
+        parser.error(f"no measurement {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
     print(
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_processor()}, "
         f"Python {platform.python_version()}"
@@ -41,4 +44,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""python -m local_supabase up | down | status | reset | start | stop | restart | advisors | types | generate."""
+"""A local Supabase without Docker: PostgreSQL, PostgREST and an API gateway, with the project's migrations and seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import generated, supabase_cli
 from .errors import LocalSupabaseError
-from .stack import PARTS, PROJECT, LocalSupabase
+from .stack import API_PORT, DB_PORT, PARTS, PROJECT, LocalSupabase
 
 
 def say(line: str) -> None:
@@ -23,8 +23,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--dir", type=Path, default=PROJECT / ".local", help="where data, keys and logs are kept (.local)")
     commands = top.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="install, create, start, migrate, seed; safe to repeat")
-    up.add_argument("--api-port", type=int, help="of the API; 0 takes a free one (54321)")
-    up.add_argument("--db-port", type=int, help="of PostgreSQL; 0 takes a free one (54322)")
+    up.add_argument("--api-port", type=_port, help=f"of the API; 0 takes a free one (the last one, else {API_PORT})")
+    up.add_argument("--db-port", type=_port, help=f"of PostgreSQL; 0 takes a free one (the last one, else {DB_PORT})")
     up.add_argument("--no-seed", action="store_true", help="apply migrations only")
     commands.add_parser("down", help="stop every part; data stays")
     commands.add_parser("status", help="every part with its process and port")
@@ -39,6 +39,12 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("types", help="TypeScript types of the public schema, to standard output")
     commands.add_parser("generate", help="write types/ anew, from the migrations alone")
     return top
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no port number")
 
 
 def up(stack: LocalSupabase, *, seed: bool) -> None:

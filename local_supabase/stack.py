@@ -365,8 +365,15 @@ class LocalSupabase:
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
         """Two `up` in one folder would both create the cluster."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as lock:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / ".lock").open("w")
+        except OSError as exc:
+            raise LocalSupabaseError(
+                f"{self.folder} cannot be written: {exc.strerror}. To choose another folder:"
+                " python -m local_supabase --dir FOLDER up"
+            ) from exc
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

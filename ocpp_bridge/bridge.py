@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from . import ocppj
 from .commands import ClaimsCommands, Commands
+from .errors import CannotListen
 from .ingest import Ingest, IngestsEvents
 from .lease import Lease, RenewsLease
 from .logs import Throttle
@@ -185,9 +186,9 @@ async def serve(settings: Settings) -> int:
                 task.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
             return 0 if stop.is_set() else 1
-    except OSError as exc:
+    except CannotListen as exc:
         log.critical(
-            "Cannot listen",
+            "Cannot listen, see OCPP_HOST and OCPP_PORT",
             extra={"host": settings.ocpp_host, "port": settings.ocpp_port, "error": str(exc)},
         )
         return 1

@@ -27,5 +27,9 @@ class ConnectionGone(BridgeError):
     """The station's socket closed before, or while, a CALL waited for its answer."""
 
 
+class CannotListen(BridgeError):
+    """The port for stations is taken, or the address is none of this machine's."""
+
+
 class RealtimeUnavailable(BridgeError):
     """The bridge's Realtime topic cannot be joined at present."""

@@ -11,12 +11,9 @@ from typing import Any, Protocol
 
 from .errors import BridgeError, SupabaseUnavailable
 from .metrics import Metrics
-from .settings import Settings
+from .settings import LEASE_S, Settings
 
 log = logging.getLogger(__name__)
-
-# As in bridge_heartbeat(): after this long without a renewal others may take over.
-LEASE_S = 15
 
 
 class RenewsLease(Protocol):

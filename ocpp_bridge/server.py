@@ -20,7 +20,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from . import events, handshake
-from .errors import NotStored
+from .errors import CannotListen, NotStored
 from .handshake import Credentials
 from .logs import Throttle
 from .registry import Registry
@@ -134,23 +134,27 @@ class Server:
         self._background: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
-        """Listen. Raises OSError when the port is taken."""
-        self._server = await serve(
-            self._handle,
-            self._settings.ocpp_host,
-            self._settings.ocpp_port,
-            process_request=self._process_request,
-            select_subprotocol=self._select_protocol,
-            create_connection=StationSocket,
-            compression="deflate" if self._settings.compression else None,
-            server_header=None,
-            open_timeout=self._settings.open_timeout,
-            close_timeout=self._settings.close_timeout,
-            ping_interval=None,  # Station pings, with an interval of its own and more patience
-            max_size=self._settings.max_frame_bytes,
-            logger=_HandshakeLog(self._around.throttle),
-            backlog=4096,  # after an outage all stations come at once
-        )
+        """Listen. Raises CannotListen."""
+        settings = self._settings
+        try:
+            self._server = await serve(
+                self._handle,
+                settings.ocpp_host,
+                settings.ocpp_port,
+                process_request=self._process_request,
+                select_subprotocol=self._select_protocol,
+                create_connection=StationSocket,
+                compression="deflate" if settings.compression else None,
+                server_header=None,
+                open_timeout=settings.open_timeout,
+                close_timeout=settings.close_timeout,
+                ping_interval=None,  # Station pings, with an interval of its own and more patience
+                max_size=settings.max_frame_bytes,
+                logger=_HandshakeLog(self._around.throttle),
+                backlog=4096,  # after an outage all stations come at once
+            )
+        except OSError as exc:
+            raise CannotListen(str(exc)) from exc
 
     @property
     def port(self) -> int:

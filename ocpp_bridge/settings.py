@@ -14,6 +14,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 Seconds = Annotated[float, Field(gt=0)]
 
+# As bridge_heartbeat() gives it: after this long without a renewal other bridges may take over. Stations are let in
+# until then, and a lease that is thought longer here than there would let them in twice. A test compares the two.
+LEASE_S = 15
+
 
 class UnknownStations(StrEnum):
     """What happens when a station connects that is not in table `stations`."""
@@ -40,7 +44,13 @@ class LogFormat(StrEnum):
 class Settings(BaseSettings):
     """One field per variable; the variable's name is the field's in capitals."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,  # NAME= says as much as no line at all
+        extra="ignore",
+        frozen=True,
+    )
 
     supabase_url: AnyHttpUrl = Field(description="URL of the Supabase project, e.g. http://127.0.0.1:54321")
     supabase_anon_key: SecretStr | None = Field(None, description="anon or publishable key, for signing in")
@@ -91,7 +101,9 @@ class Settings(BaseSettings):
     ingest_queue: int = Field(20_000, ge=100, description="events waiting; further ones are refused at once")
 
     claim_interval: Seconds = Field(3, description="seconds between look-ups for commands, besides wake-ups")
-    lease_interval: Seconds = Field(5, description="seconds between renewals of the bridge's lease of 15 s")
+    lease_interval: float = Field(
+        5, gt=0, le=LEASE_S - 5, description=f"seconds between renewals of the bridge's lease, which lasts {LEASE_S} s"
+    )
     realtime_probe_interval: Seconds = Field(10, description="seconds between checks that Realtime still answers")
     realtime_timeout: Seconds = Field(10, description="seconds for a join or the answer to a check")
 
@@ -106,24 +118,23 @@ class Settings(BaseSettings):
     @classmethod
     def _known_level(cls, value: str) -> str:
         if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
-            raise ValueError("choose DEBUG, INFO, WARNING or ERROR")
+            raise ValueError("is no level")
         return value.upper()
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    def _networks(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
 
-    @field_validator(
-        "supabase_anon_key",
-        "bridge_email",
-        "bridge_password",
-        "supabase_service_role_key",
-        mode="before",
-    )
+    @field_validator("supabase_anon_key", "supabase_service_role_key")
     @classmethod
-    def _empty_is_none(cls, value: Any) -> Any:
-        return None if value == "" else value
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        key = value.get_secret_value() if value is not None else ""
+        if not key.isascii() or any(char.isspace() for char in key):
+            raise ValueError("holds a character that no key has; copy the key again")
+        return value
 
     @model_validator(mode="after")
     def _some_credentials(self) -> Settings:
@@ -166,7 +177,8 @@ def explain(error: ValidationError) -> list[str]:
             continue
         name = str(detail["loc"][0])
         field = Settings.model_fields.get(name)
-        hint = f" ({field.description})" if field is not None and field.description else ""
+        choices = detail["type"] == "enum"  # the message has them already
+        hint = f" ({field.description})" if field is not None and field.description and not choices else ""
         problem = "is missing" if detail["type"] == "missing" else message[0].lower() + message[1:]
         lines.append(f"{name.upper()}: {problem}{hint}; set it in the environment or in .env")
     return lines

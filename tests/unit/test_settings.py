@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from ocpp_bridge import cli
-from ocpp_bridge.settings import explain
+from ocpp_bridge.settings import LEASE_S, Settings, explain
 from tests.unit.conftest import make_settings
 
 
@@ -52,6 +52,34 @@ def test_trusted_proxies_are_networks_separated_by_commas() -> None:
     assert [str(network) for network in make_settings(trusted_proxies="10.0.0.0/8, ::1").trusted_proxies] == [
         "10.0.0.0/8", "::1/128"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", ["10.0.0.1/8", "proxy"])
+def test_a_wrong_proxy_is_named(entry: str) -> None:
+    (line,) = problems(trusted_proxies=f"10.0.0.0/8, {entry}")
+    assert line.startswith("TRUSTED_PROXIES: ")
+    assert entry in line
+
+
+@pytest.mark.parametrize("key", ["ключ", "eyJhb GciOi", "eyJhb…"])
+@pytest.mark.parametrize("name", ["supabase_anon_key", "supabase_service_role_key"])
+def test_a_key_that_fits_no_header_is_refused_and_not_shown(name: str, key: str) -> None:
+    (line,) = problems(**{name: key})
+    assert line.startswith(f"{name.upper()}: holds a character that no key has; copy the key again")
+    assert key not in line
+
+
+def test_a_lease_renewed_later_than_it_ends_is_refused() -> None:
+    (line,) = problems(lease_interval=LEASE_S)
+    assert line.startswith("LEASE_INTERVAL: ")
+
+
+def test_an_empty_variable_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OCPP_PORT", "BRIDGE_ID", "BRIDGE_EMAIL", "LOG_FORMAT", "TRUSTED_PROXIES"):
+        monkeypatch.setenv(name, "")
+    settings = Settings(_env_file=None, supabase_url="http://127.0.0.1:1", supabase_service_role_key="key")
+    assert (settings.ocpp_port, settings.bridge_email, settings.log_format) == (8000, None, "text")
+    assert settings.bridge_id != ""
 
 
 def test_secrets_are_not_printed() -> None:
