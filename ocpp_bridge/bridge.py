@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from . import ocppj
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 class Supabase(IngestsEvents, RenewsLease, ClaimsCommands, Protocol):
     """What the bridge needs of Supabase; see supabase_client.SupabaseClient."""
 
-    on_token: Any
+    on_token: Callable[[str], None] | None
 
     @property
     def signed_in(self) -> bool:
@@ -99,11 +100,10 @@ class Bridge:
         self._supabase.on_token = self.wake_ups.token_changed
         await self.server.start()
         await self._supabase.start()
+        self._claims = self._guarded(self.commands.run, "claims")
         self._tasks = [
-            asyncio.create_task(self._guard(self._lease(), "lease"), name="lease"),
-            asyncio.create_task(self._guard(self._realtime(), "realtime"), name="realtime"),
-        ]
-        self._claims = asyncio.create_task(self._guard(self._claim(), "claims"), name="claims")
+            self._claims, self._guarded(self.lease.run, "lease"), self._guarded(self.wake_ups.run, "realtime")
+        ]  # fmt: skip
         log.info(
             "Bridge listens",
             extra={"host": self.settings.ocpp_host, "port": self.port, "bridge_id": self.settings.bridge_id},
@@ -119,9 +119,9 @@ class Bridge:
         await self._within(budget * 0.3, self._finish_requests(), "requests under way")
         await self.commands.abandon()
         await self._within(budget * 0.5, self.server.close_stations(), "closing sockets")
-        for task in [*self._tasks, *([self._claims] if self._claims else [])]:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *([self._claims] if self._claims else []), return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._within(budget * 0.2, self.ingest.close(), "last events")
         await self._supabase.close()
         log.info("Bridge stopped")
@@ -133,34 +133,25 @@ class Bridge:
         await asyncio.gather(*(station.drained() for station in list(self.registry)))
         await self.commands.stop()  # those claimed meanwhile
 
-    async def _within(self, seconds: float, work: Any, what: str) -> None:
+    async def _within(self, seconds: float, work: Coroutine[Any, Any, None], what: str) -> None:
         try:
             async with asyncio.timeout(seconds):
                 await work
         except TimeoutError:
             log.warning("Shutdown does not wait any longer", extra={"for": what})
 
-    async def _lease(self) -> None:
-        await self._supabase.wait_signed_in()
-        await self.lease.run()
+    def _guarded(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
+        """Begin the work once signed in. If it breaks, which is a bug, the process ends, to be started again."""
 
-    async def _claim(self) -> None:
-        await self._supabase.wait_signed_in()
-        await self.commands.run()
+        async def guard() -> None:
+            try:
+                await self._supabase.wait_signed_in()
+                await work()
+            except Exception:
+                log.critical("Background task broke, the bridge ends", extra={"task": name}, exc_info=True)
+                self._broken.set()
 
-    async def _realtime(self) -> None:
-        await self._supabase.wait_signed_in()
-        await self.wake_ups.run()
-
-    async def _guard(self, work: Any, name: str) -> None:
-        """A background task that breaks is a bug: say so loudly and end the process, so that it is restarted."""
-        try:
-            await work
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            log.critical("Background task broke, the bridge ends", extra={"task": name}, exc_info=True)
-            self._broken.set()
+        return asyncio.create_task(guard(), name=name)
 
     async def broken(self) -> None:
         """Wait until a background task breaks; as a rule for ever."""

@@ -18,6 +18,7 @@ from .ingest import Ingest
 from .metrics import Metrics
 from .settings import Settings
 from .station import Answer, Station, refused
+from .tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Commands:
         self._metrics = metrics
         self._find = find
         self._woken = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._held: dict[str, str] = {}  # connection_id by command_id: claimed, and their end is not stored yet
         self._stopped = False
 
@@ -97,7 +98,7 @@ class Commands:
             for command in claimed:
                 # before the next claim names them
                 self._held[str(command.get("command_id"))] = str(command.get("connection_id"))
-                self._start(self._carry_out(command))
+                self._tasks.start(self._carry_out(command))
             if len(claimed) >= _MAX_CLAIM:
                 self.wake()
 
@@ -105,26 +106,17 @@ class Commands:
         """Store the answer to a call that had timed out; SQL marks the command late."""
         log.info("Late answer to a command", extra={"station_id": station.id, "command_id": command_id})
         self._metrics.commands.labels(outcome="late").inc()
-        self._start(self._store(station.id, station.connection_id, command_id, answer))
+        self._tasks.start(self._store(station.id, station.connection_id, command_id, answer))
 
     async def stop(self) -> None:
         """Claim no more; let the calls under way end. Cancel it to give them up."""
         self._stopped = True
         self.wake()
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+        await self._tasks.join()
 
     async def abandon(self) -> None:
         """End the calls under way now."""
-        tasks = set(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _start(self, coroutine: Any) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._tasks.cancel()
 
     def _release(self, command_id: str, connection_id: str) -> None:
         """Hold a command no more, unless it was handed out anew for another connection."""

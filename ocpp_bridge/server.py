@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import http
 import json
@@ -26,6 +27,7 @@ from .logs import Throttle
 from .registry import Registry
 from .settings import Settings
 from .station import Policy, Socket, Station, Surroundings
+from .tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +133,7 @@ class Server:
         self._refusals = _Refusals(self._settings.unknown_station_cache)
         self._server: WebSocketServer | None = None
         self._stopping = False
-        self._background: set[asyncio.Task[Any]] = set()
+        self._background = Tasks()
 
     async def start(self) -> None:
         """Listen. Raises CannotListen."""
@@ -175,8 +177,7 @@ class Server:
             station.close(1001, "the central system restarts")
         if self._server is not None:
             await self._server.wait_closed()
-        if self._background:
-            await asyncio.wait(set(self._background))
+        await self._background.join()
 
     # --- handshake ---
 
@@ -260,8 +261,7 @@ class Server:
             return str(exc)
         except asyncio.CancelledError:
             # The station hung up, or the handshake took too long; the event may have been stored all the same.
-            ended = events.disconnect(name, connection.connection_id, 1006, "handshake not completed")
-            self._after(self._around.ingest.deliver(ended))
+            self._background.start(self._take_back(name, connection.connection_id, "handshake not completed"))
             raise
         outcome = reply.get("connect")
         if not isinstance(outcome, str) or outcome != "accepted":
@@ -291,8 +291,11 @@ class Server:
     def _handshake_failed(self, connection: StationSocket) -> None:
         """The database took the connection, then the handshake broke: take it back."""
         assert connection.station_id is not None
-        event = events.disconnect(connection.station_id, connection.connection_id, 1006, "handshake failed")
-        self._after(self._around.ingest.deliver(event))
+        self._background.start(self._take_back(connection.station_id, connection.connection_id, "handshake failed"))
+
+    async def _take_back(self, station_id: str, connection_id: str, reason: str) -> None:
+        with contextlib.suppress(NotStored):  # shutting down without Supabase: the lease runs out and says the same
+            await self._around.ingest.deliver(events.disconnect(station_id, connection_id, 1006, reason))
 
     # --- an open connection ---
 
@@ -359,17 +362,6 @@ class Server:
                     "more_before": swallowed or None,
                 },
             )
-
-    def _after(self, coroutine: Any) -> None:
-        task = asyncio.create_task(coroutine)
-        self._background.add(task)
-
-        def done(finished: asyncio.Task[Any]) -> None:
-            self._background.discard(finished)
-            if not finished.cancelled():
-                finished.exception()  # NotStored at shutdown; the lease says the same later
-
-        task.add_done_callback(done)
 
 
 def _respond(status: http.HTTPStatus, body: str | bytes, content_type: str = "text/plain; charset=utf-8") -> Response:

@@ -154,7 +154,9 @@ class Station:
             keep_alive.cancel()
             self._inbox.put_nowait(None)
             # What had arrived is stored although nobody waits for the answer; the station will repeat it anyhow.
-            await asyncio.gather(keep_alive, worker, return_exceptions=True)
+            for failure in await asyncio.gather(keep_alive, worker, return_exceptions=True):
+                if isinstance(failure, Exception):
+                    log.error("Task of a connection broke", exc_info=failure, extra={"station_id": self.id})
             if self._closing is not None:
                 await self._closing
 
@@ -471,7 +473,8 @@ class Station:
                 pong = asyncio.ensure_future(await self.socket.ping(data))
             except (ConnectionClosed, ConcurrencyError):
                 return
-            if await self._within(pong, self.policy.ping_timeout_s or interval):
+            await asyncio.wait({pong}, timeout=self.policy.ping_timeout_s or interval)
+            if pong.done():  # or the connection is, and this task about to be cancelled
                 continue
             self.socket.pong_waiters.pop(data, None)  # or one would gather per ping to a station that never answers
             pong.cancel()
@@ -480,15 +483,6 @@ class Station:
                 log.warning("Station answers no ping, closed", extra={"station_id": self.id})
                 self.close(1001, "no pong")
                 return
-
-    @staticmethod
-    async def _within(pong: asyncio.Future[float], timeout_s: float) -> bool:
-        try:
-            async with asyncio.timeout(timeout_s):
-                await asyncio.shield(pong)
-        except TimeoutError:
-            return False
-        return True
 
 
 _RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "station_id"}

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from postgrest.exceptions import APIError
 from supabase import AsyncClient, AsyncClientOptions
-from supabase_auth.errors import AuthApiError, AuthError
+from supabase_auth.errors import AuthApiError
 from supabase_auth.types import Session
 
 from .errors import SupabaseError, SupabaseRejected, SupabaseUnavailable
@@ -127,13 +127,16 @@ class SupabaseClient:
             raise SupabaseUnavailable(f"{name}: not signed in yet")
         try:
             async with asyncio.timeout(self._settings.rpc_timeout):
-                return (await self._client.rpc(name, params).execute()).data
+                answer = (await self._client.rpc(name, params).execute()).data
         except TimeoutError as exc:
             raise SupabaseUnavailable(f"{name}: no answer within {self._settings.rpc_timeout:g} s") from exc
         except (httpx.TransportError, httpx.InvalidURL) as exc:
             raise SupabaseUnavailable(f"{name}: {type(exc).__name__} {exc}".rstrip()) from exc
         except APIError as exc:
             raise _translate(name, exc) from exc
+        if isinstance(answer, str):  # the client's way to hand on what is no JSON: something else answered
+            raise SupabaseUnavailable(f"{name}: the answer is no JSON")
+        return answer
 
     async def _note_status(self, response: httpx.Response) -> None:
         if response.status_code == 401:
@@ -170,7 +173,7 @@ class SupabaseClient:
                     extra={"error": str(exc)},
                 )
                 await asyncio.sleep(_REFUSED_PAUSE_S)
-            except (AuthError, httpx.HTTPError, TimeoutError) as exc:
+            except Exception as exc:  # AuthError, httpx's, and pydantic's for a page that is no session: all may pass
                 failures += 1
                 await self._pause_after_failure(exc, failures)
             else:

@@ -50,6 +50,7 @@ async def test_events_go_out_as_they_are_and_replies_come_back_aligned(client: S
         (400, {"code": "22P05", "message": "unsupported Unicode escape sequence"}, SupabaseError),
         (404, {"code": "PGRST202", "message": "no function"}, SupabaseError),
         (413, "too large", SupabaseError),
+        (200, "<html>under maintenance", SupabaseUnavailable),
         (200, [], SupabaseError),
         (200, {"not": "a list"}, SupabaseError),
         (200, [1], SupabaseError),
@@ -114,6 +115,23 @@ def session(token: str, expires_in: int) -> dict[str, Any]:
         "expires_in": expires_in,
         "user": user,
     }
+
+
+@respx.mock
+@pytest.mark.parametrize("status", [200, 400, 404, 500])
+async def test_a_sign_in_answered_by_something_else_is_tried_again(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A proxy's page of maintenance, say."""
+    answers = [httpx.Response(status, text="<html>"), httpx.Response(200, json=session("first", 3600))]
+    respx.post(f"{URL}/auth/v1/token").mock(side_effect=answers)
+    settings = make_settings(supabase_url=URL, bridge_email="a@b.c", bridge_password="p", supabase_anon_key="anon")
+    client = SupabaseClient(settings)
+    await client.start()
+    async with asyncio.timeout(10):
+        await client.wait_signed_in()
+    await client.close()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 @respx.mock
