@@ -79,6 +79,7 @@ declare
   v_least numeric;
   v_most numeric;
   v_day_numbers integer[];
+  v_unknown text;
 begin
   if jsonb_typeof(p_elements) is distinct from 'array' or not jsonb_array_length(p_elements) between 1 and 500 then
     perform private.fail(400, 'OCOCP', 'tariff.elements must be a list of 1 to 500 TariffElements', 'OCPI 2.2.1 §11.3.1.');
@@ -93,6 +94,13 @@ begin
     end if;
 
     v_at := v_path || '.restrictions';
+    v_unknown := (
+      select r.key from jsonb_each(v_restrictions) as r
+       where r.value <> 'null' and r.key <> all ('{start_time,end_time,start_date,end_date,min_kwh,max_kwh,min_current,max_current,min_power,max_power,min_duration,max_duration,day_of_week,reservation}')
+       order by r.key limit 1);
+    if v_unknown is not null then
+      perform private.fail(400, 'OCOCP', format('%s.%s is no restriction of OCPI 2.2.1 or 2.3.0', v_at, left(v_unknown, 64)), 'Left aside, its prices would hold when they should not. Take it out, or the element.');
+    end if;
     v_common := '{}';
     foreach v_pair in array array['kwh', 'current', 'power', 'duration'] loop
       v_least := private.ocpi_number(v_restrictions, 'min_' || v_pair, v_at, 0, 10000000, case v_pair when 'duration' then 0 else 4 end);
@@ -238,7 +246,7 @@ begin
   values (v_client_id, format('%s-%s %s', upper(tariff ->> 'country_code'), upper(tariff ->> 'party_id'), tariff ->> 'id'), v_from, v_until, v_taxes,
       (v_limits ->> 'min_price')::numeric, (v_limits ->> 'min_price_incl_vat')::numeric, (v_limits ->> 'max_price')::numeric, (v_limits ->> 'max_price_incl_vat')::numeric,
       tariff ->> 'country_code', tariff ->> 'party_id', tariff ->> 'id',
-      jsonb_strip_nulls(tariff - '{country_code,party_id,id,currency,min_price,max_price,elements,start_date_time,end_date_time,tax_included}'::text[]), now())
+      jsonb_strip_nulls(tariff - '{country_code,party_id,id,currency,min_price,max_price,start_date_time,end_date_time,tax_included}'::text[]), now())
   on conflict (client_id, upper(ocpi_country_code), upper(ocpi_party_id), lower(ocpi_id)) where ocpi_id is not null do update
      set valid_from = excluded.valid_from, valid_until = excluded.valid_until, tax_included = excluded.tax_included, min_price = excluded.min_price,
          min_price_incl_vat = excluded.min_price_incl_vat, max_price = excluded.max_price, max_price_incl_vat = excluded.max_price_incl_vat,
@@ -332,7 +340,7 @@ begin
     'party_id', coalesce(v_plan.ocpi_party_id, 'EVP'), 'id', coalesce(v_plan.ocpi_id, v_plan.id::text), 'currency', v_former.currency,
     'min_price', private.ocpi_price(v_plan.min_price, v_plan.min_price_incl_vat, 0, v_plan.tax_included is not null),
     'max_price', private.ocpi_price(v_plan.max_price, v_plan.max_price_incl_vat, v_plan.max_price_incl_vat, v_plan.tax_included is not null),
-    'elements', v_elements || private.ocpi_element(v_components, v_former_restrictions), 'tax_included', v_plan.tax_included,
+    'elements', coalesce(private.imported_elements(v_plan), v_elements || private.ocpi_element(v_components, v_former_restrictions)), 'tax_included', v_plan.tax_included,
     'start_date_time', private.ocpi_time(v_plan.valid_from), 'end_date_time', private.ocpi_time(v_plan.valid_until),
     'last_updated', case when v_changed <= v_plan.imported_at and v_plan.ocpi ? 'last_updated' then v_plan.ocpi -> 'last_updated' else to_jsonb(private.ocpi_time(v_changed)) end));
 end $$;
@@ -346,6 +354,33 @@ as $$
     || case when p_restrictions = '{}' then '{}' else jsonb_build_object('restrictions', p_restrictions) end
 $$;
 comment on function private.ocpi_element is 'A TariffElement of OCPI, its components by type.';
+
+create or replace function private.imported_elements(p_plan public.tariff_plans) returns jsonb
+language plpgsql stable set search_path = ''
+as $$
+begin
+  if not coalesce(p_plan.ocpi ? 'elements', false) then
+    return null;
+  end if;
+  return (
+    with imported as (
+      select r.tariff_type, r.price, r.per_hour, r.vat, r.step_size, r.time_start, r.time_end, r.date_from, r.date_until, r.days_of_week,
+             r.min_duration_minutes, r.max_duration_minutes, r.min_kwh, r.max_kwh, r.min_current, r.max_current, r.min_power, r.max_power, r.reservation, r.priority,
+             true as is_active, 'ALL' as connector_type, 0::numeric as power_range_min, 1000::numeric as power_range_max, false as is_weekend,
+             null::timestamptz as valid_from, null::timestamptz as valid_until
+        from jsonb_populate_recordset(null::public.tariff_rules, private.ocpi_rules(p_plan.ocpi -> 'elements')) as r
+    ), present as (
+      select r.tariff_type, r.price, r.per_hour, r.vat, r.step_size, r.time_start, r.time_end, r.date_from, r.date_until, r.days_of_week,
+             r.min_duration_minutes, r.max_duration_minutes, r.min_kwh, r.max_kwh, r.min_current, r.max_current, r.min_power, r.max_power, r.reservation, r.priority,
+             r.is_active, r.connector_type, r.power_range_min, r.power_range_max, r.is_weekend, r.valid_from, r.valid_until
+        from public.tariff_rules as r
+       where r.tariff_plan_id = p_plan.id
+    )
+    select p_plan.ocpi -> 'elements'
+     where not exists (select * from imported except all select * from present)
+       and not exists (select * from present except all select * from imported));
+end $$;
+comment on function private.imported_elements is 'The TariffElements of a plan as import_ocpi_tariff() took them, with what only others understand; null for a plan made here, or when its rules have been changed since.';
 
 create or replace function private.ocpi_price(p_before numeric, p_after numeric, p_other numeric, p_later boolean) returns jsonb
 language sql immutable set search_path = ''
@@ -403,7 +438,8 @@ begin
       if coalesce(jsonb_typeof(v_dimension -> 'volume'), 'null') = 'null' or v_sum ? v_type then
         perform private.fail(400, 'OCOCP', format('%s.dimensions[%s]: %s must stand there once, with a volume', v_path, d, v_type), 'kWh, hours, kW or A.');
       end if;
-      v_sum := v_sum || jsonb_build_object(v_type, private.ocpi_number(v_dimension, 'volume', format('%s.dimensions[%s]', v_path, d), 0, 1000000, 15));
+      v_sum := v_sum || jsonb_build_object(v_type, private.ocpi_number(v_dimension, 'volume', format('%s.dimensions[%s]', v_path, d),
+        case when v_type ~ '(CURRENT|POWER)$' then -1000000 else 0 end, 1000000, 15));  -- negative: from the car to the grid
     end loop;
 
     v_reserved := (v_sum ->> 'RESERVATION_TIME')::numeric;
@@ -473,6 +509,7 @@ declare
   v_result jsonb;
   v_net numeric;
   v_tax numeric;
+  v_hidden boolean;
 begin
   begin
     if now() at time zone time_zone is null then
@@ -498,13 +535,20 @@ begin
     v_net := coalesce((v_result ->> 'cost_before_vat')::numeric, (v_result ->> 'cost')::numeric);
     v_tax := (v_result ->> 'vat')::numeric;
   end if;
+  -- Taxes at rates that nobody tells: of prices that contain them the total before is not known, of others the total after.
+  v_hidden := coalesce(v_plan.tax_included = 'YES', false) and not v_tariff ? 'vat';
+  if v_hidden or v_plan.tax_included = 'N/A' then
+    v_tax := 0;
+  end if;
   return v_result || jsonb_build_object(
-    'cost_before_vat', coalesce(v_result -> 'cost_before_vat', v_result -> 'cost'), 'vat', v_result -> 'vat', 'vat_lines', coalesce(v_result -> 'vat_lines', '[]'),
+    'cost_before_vat', case when not v_hidden then coalesce(v_result -> 'cost_before_vat', v_result -> 'cost') end,
+    'vat', case when v_plan.tax_included = 'N/A' then to_jsonb(0) else v_result -> 'vat' end, 'vat_lines', coalesce(v_result -> 'vat_lines', '[]'),
     'energy_kwh', (select trim_scale(sum((p ->> 'energy_kwh')::numeric)) from jsonb_array_elements(v_periods) as p),
-    'total_cost', jsonb_strip_nulls(jsonb_build_object('excl_vat', trim_scale(round(v_net, 4)), 'incl_vat', trim_scale(round(v_net + v_tax, 4)))));
+    'total_cost', jsonb_strip_nulls(jsonb_build_object('excl_vat', case when not v_hidden then trim_scale(round(v_net, 4)) end, 'incl_vat', trim_scale(round(v_net + v_tax, 4)))));
 end $$;
 comment on function public.cost_of_periods is 'For operators and admins: what ChargingPeriods of OCPI 2.2.1 or 2.3.0 (a list, or a whole CDR) cost by a plan at a place in time_zone. As calculate_cost, and '
-  'cost_before_vat, vat (null: no rate is known), vat_lines: [{rate, base, vat}], energy_kwh, total_cost: {excl_vat, incl_vat}, not rounded to the minor unit. Rules for some '
+  'cost_before_vat (null: prices contain VAT at a rate that is not known), vat (null: no rate is known), vat_lines: [{rate, base, vat}], energy_kwh, total_cost: {excl_vat, incl_vat}, as far as known and '
+  'not rounded to the minor unit. Rules for some '
   'connectors only do not apply; validity of the plan does not count. 404 OCPLN, 400 OCOCP, OCNUM.';
 
 revoke execute on function public.import_ocpi_tariff, public.export_ocpi_tariff, public.cost_of_periods from public, anon;

@@ -757,7 +757,7 @@ class TariffPlan(Row):
     ocpi_id: str | None
     """id of the OCPI Tariff. With country code and party, without regard to case, what import_ocpi_tariff() knows a plan by."""
     ocpi: Any
-    """What of the OCPI Tariff has no column: type, texts, energy mix, last_updated, fields of others. Kept for export_ocpi_tariff()."""
+    """What of the OCPI Tariff has no column: type, texts, energy mix, preauthorize_amount, last_updated, fields of others, and the elements as they came. Kept for export_ocpi_tariff()."""
     imported_at: AwareDatetime | None
     """When import_ocpi_tariff() last wrote the plan."""
 
