@@ -32,7 +32,10 @@ _PATIENCE_S = 10.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `ocpp-bridge simulate`."""
     parser.add_argument(
-        "--url", type=_url, default="ws://127.0.0.1:8000/ws", help="where the bridge listens (%(default)s)"
+        "--url",
+        type=_url,
+        default=os.environ.get("OCPP_URL", "ws://127.0.0.1:8000/ws"),  # `make run` writes it to .local/env
+        help="where the bridge listens: OCPP_URL of the environment, else ws://127.0.0.1:8000/ws",
     )
     parser.add_argument("--id", default="TEST-001", help="the station's id (%(default)s)")
     parser.add_argument("--connectors", type=_count, default=1, help="how many connectors (%(default)s)")
