@@ -1,19 +1,18 @@
 """Who is on which topic, and what reaches them. A private and a public topic of one name are two topics."""
 
+from __future__ import annotations
+
 import logging
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from .database import Message
 from .frames import FanOut, UserBroadcast, dumps
 from .listener import Announced
 from .rates import RollingRate
 from .settings import RealtimeSettings
-
-if TYPE_CHECKING:
-    from .channel import Channel
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +24,21 @@ class Topic(NamedTuple):
 
     name: str
     private: bool
+
+
+class Member(Protocol):
+    """A channel, as far as its topic is concerned."""
+
+    topic: Topic
+
+    @property
+    def follows_presence(self) -> bool: ...
+
+    def send(self, message: FanOut) -> bool:
+        """False if its socket cannot carry it."""
+
+    def shut_down(self, message: str) -> None:
+        """End it with a reason."""
 
 
 @dataclass(slots=True)
@@ -43,8 +57,8 @@ class Broker:
     """The members of every topic with their presences, and the rate limits, which are the project's."""
 
     def __init__(self, settings: RealtimeSettings) -> None:
-        self._members: dict[Topic, dict[Channel, None]] = {}
-        self._tracked: dict[Topic, dict[Channel, Tracked]] = {}
+        self._members: dict[Topic, dict[Member, None]] = {}
+        self._tracked: dict[Topic, dict[Member, Tracked]] = {}
 
         def rate(limit: float) -> RollingRate:
             return RollingRate(limit, settings.rate_bucket_s, settings.rate_buckets)
@@ -53,10 +67,11 @@ class Broker:
         self.joins = rate(settings.max_joins_per_second)
         self.presence_events = rate(settings.max_presence_events_per_second)
 
-    def add(self, channel: "Channel") -> None:
+    def add(self, channel: Member) -> None:
+        """Have the topic's messages reach it."""
         self._members.setdefault(channel.topic, {})[channel] = None
 
-    def remove(self, channel: "Channel") -> None:
+    def remove(self, channel: Member) -> None:
         """Safe to repeat. Others see the channel's presence leave."""
         members = self._members.get(channel.topic)
         if members is None or channel not in members:
@@ -66,7 +81,7 @@ class Broker:
             del self._members[channel.topic]
         self.untrack(channel)
 
-    def broadcast(self, topic: Topic, message: FanOut, *, skip: "Channel | None" = None) -> None:
+    def broadcast(self, topic: Topic, message: FanOut, *, skip: Member | None = None) -> None:
         """Send to all members but `skip`. Each delivery counts; beyond the limit it is the receiver's last."""
         for channel in list(self._members.get(topic, ())):
             if channel is skip:
@@ -95,12 +110,13 @@ class Broker:
         self.broadcast(Topic(row.topic, row.private), message)
 
     def presence_state(self, topic: Topic) -> dict[str, Any]:
+        """Who is there: {key: {"metas": [one per channel]}}."""
         state: dict[str, Any] = {}
         for tracked in self._tracked.get(topic, {}).values():
             state.setdefault(tracked.key, {"metas": []})["metas"].append(tracked.meta)
         return state
 
-    def track(self, channel: "Channel", key: str, payload: dict[str, Any]) -> None:
+    def track(self, channel: Member, key: str, payload: dict[str, Any]) -> None:
         """Show the channel's presence, or a new version of it, to all who follow presence on the topic."""
         before = self._tracked.setdefault(channel.topic, {}).get(channel)
         meta = {"phx_ref": secrets.token_urlsafe(12)}
@@ -110,8 +126,8 @@ class Broker:
         self._tracked[channel.topic][channel] = now
         self._tell(channel.topic, _metas(key, [now.meta]), _metas(key, [before.meta]) if before else {})
 
-    def untrack(self, channel: "Channel") -> None:
-        """Safe to repeat."""
+    def untrack(self, channel: Member) -> None:
+        """Let the channel's presence leave. Safe to repeat."""
         tracked = self._tracked.get(channel.topic, {})
         before = tracked.pop(channel, None)
         if before is None:

@@ -1,23 +1,23 @@
 """One topic joined on one socket: what its client may do there, until the token ends."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import time
 import uuid
 from collections import deque
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from . import frames
 from .broker import PREFIX, Topic
 from .database import DatabaseUnavailable
-from .frames import BinaryPush, FanOut, Frame, UserBroadcast, as_map
+from .frames import BinaryPush, FanOut, Frame, UserBroadcast, Version, as_map
+from .project import Project
 from .rates import CallWindow
 from .tokens import Token, TokenError, verify
-
-if TYPE_CHECKING:
-    from .server import RealtimeServer
-    from .socket import Socket
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,29 @@ _EXPIRY_CHECK_S = 300.0  # the server looks at least this often
 _MAX_INBOX = 1000  # frames waiting for the database
 
 
+class Line(Protocol):
+    """What a channel needs of its socket."""
+
+    @property
+    def version(self) -> Version: ...
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What policies may read as request.headers."""
+
+    def send(self, frame: str | bytes) -> None:
+        """Queue a frame."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Work that ends with the socket at the latest."""
+
+    def forget(self, channel: Channel) -> None:
+        """The channel has ended."""
+
+
 class Replay(NamedTuple):
+    """Which messages of the past a join asks for: since then (ms since 1970), so many at most."""
+
     since_ms: int
     limit: int
 
@@ -47,7 +69,7 @@ class JoinConfig:
     presence_enabled: bool
 
     @classmethod
-    def of(cls, config: dict[str, Any]) -> "JoinConfig":
+    def of(cls, config: dict[str, Any]) -> JoinConfig:
         broadcast, presence = as_map(config.get("broadcast")), as_map(config.get("presence"))
         key = presence.get("key")
         return cls(
@@ -66,8 +88,8 @@ class Channel:
 
     def __init__(
         self,
-        server: "RealtimeServer",
-        socket: "Socket",
+        project: Project,
+        socket: Line,
         frame: Frame,
         config: JoinConfig,
         token: Token,
@@ -77,14 +99,14 @@ class Channel:
         self.topic = Topic(frame.topic.removeprefix(PREFIX), config.private)
         self.join_ref = frame.join_ref
         self.open = True
-        self._server = server
+        self._project = project
         self._socket = socket
         self._config = config
         self._token = token
         self._presence = config.presence_enabled
         self._readable = readable  # extensions; asked on private topics only
         self._writable: dict[str, bool] = {}  # asked at the first use, kept until the token changes
-        self._presence_calls = CallWindow(server.settings.max_presence_calls, server.settings.presence_window_s)
+        self._presence_calls = CallWindow(project.settings.max_presence_calls, project.settings.presence_window_s)
         self._inbox: deque[Frame] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._waiter: asyncio.Task[None] | None = None
@@ -126,7 +148,7 @@ class Channel:
     def end(self) -> None:
         """End the channel without a word to its client. Safe to repeat."""
         self.open = False
-        self._server.broker.remove(self)
+        self._project.broker.remove(self)
         self._socket.forget(self)
         self._inbox.clear()
         if self._timer:
@@ -140,12 +162,12 @@ class Channel:
 
     def announce_presences(self) -> None:
         if self.follows_presence:
-            self.push("presence_state", self._server.broker.presence_state(self.topic))
+            self.push("presence_state", self._project.broker.presence_state(self.topic))
 
     def announce_replication(self) -> None:
         """Tell when messages of the database arrive: at once, or when the listener is connected."""
         if self._config.replication_ready:
-            if self._server.listener.ready.is_set():
+            if self._project.listener.ready.is_set():
                 self._replication_ready()
             else:
                 self._waiter = self._socket.spawn(self._wait_for_replication())
@@ -155,8 +177,8 @@ class Channel:
 
     async def _wait_for_replication(self) -> None:
         try:
-            async with asyncio.timeout(self._server.settings.replication_ready_timeout_s):
-                await self._server.listener.ready.wait()
+            async with asyncio.timeout(self._project.settings.replication_ready_timeout_s):
+                await self._project.listener.ready.wait()
         except TimeoutError:
             self.shut_down("Replication connection timed out")
         else:
@@ -197,11 +219,11 @@ class Channel:
 
     async def _ask_write(self, extension: str) -> None:
         try:
-            self._writable[extension] = await self._server.database.may_write(
+            self._writable[extension] = await self._project.database.may_write(
                 self.topic.name, self._token, self._socket.headers, extension
             )
             if extension == "presence" and not self._presence:
-                self._readable |= await self._server.database.may_read(
+                self._readable |= await self._project.database.may_read(
                     self.topic.name, self._token, self._socket.headers, ["presence"]
                 )
         except DatabaseUnavailable as exc:  # asked again with the next frame
@@ -233,11 +255,11 @@ class Channel:
 
     def _broadcast(self, frame: Frame) -> None:
         """Without write permission: dropped without a reply, also with ack."""
-        broker = self._server.broker
+        broker = self._project.broker
         broker.events.add()
         if not self._may_write("broadcast"):
             return
-        if frame.size > self._server.settings.max_payload_bytes:
+        if frame.size > self._project.settings.max_payload_bytes:
             if self._config.ack:
                 self._reply(frame, "error", "payload_size_exceeded")
             return
@@ -255,7 +277,7 @@ class Channel:
     def _call_presence(self, frame: Frame) -> None:
         if not self._presence_calls.allow():
             self.shut_down("Client presence rate limit exceeded")
-        elif self._server.broker.presence_events.exceeded:
+        elif self._project.broker.presence_events.exceeded:
             self.shut_down("Too many presence messages per second")
         elif not self._may_write("presence"):
             self._reply(frame, "error", {})
@@ -268,7 +290,7 @@ class Channel:
             return "ok", {}
         action = event.lower() if isinstance(event, str) else ""
         if action == "untrack":
-            self._server.broker.untrack(self)
+            self._project.broker.untrack(self)
             return "ok", {}
         if action != "track":
             return "error", {}
@@ -276,7 +298,7 @@ class Channel:
         if not isinstance(meta, dict):
             return "error", {"reason": "Presence track payload must be a map"}
         self._presence = True
-        self._server.broker.track(self, self._config.presence_key, meta)
+        self._project.broker.track(self, self._config.presence_key, meta)
         return "ok", {}
 
     # Token
@@ -301,7 +323,7 @@ class Channel:
         if not isinstance(text, str) or text.startswith("sb_") or text == self._token.text:
             return None
         try:
-            return verify(text, self._server.jwt_secret)
+            return verify(text, self._project.jwt_secret)
         except TokenError as exc:
             self.shut_down(exc.on_open_channel)
             return None
@@ -317,7 +339,7 @@ class Channel:
             return
         extensions = ["broadcast", "presence"] if self._presence else ["broadcast"]
         try:
-            readable = await self._server.database.may_read(self.topic.name, token, self._socket.headers, extensions)
+            readable = await self._project.database.may_read(self.topic.name, token, self._socket.headers, extensions)
         except DatabaseUnavailable:
             self.shut_down(":increase_connection_pool")
             return

@@ -1,5 +1,7 @@
 """What the stand-in asks the database, as supabase_admin: permissions of a token, messages, partitions."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import logging

@@ -3,6 +3,8 @@
 The server never sends join_ref in 1.0.0, and null for it in what it fans out in 2.0.0.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ class Version(Enum):
     V2 = "2"
 
     @classmethod
-    def of(cls, vsn: str | None) -> "Version | None":
+    def of(cls, vsn: str | None) -> Version | None:
         """The serializer for vsn (absent: 1.0.0), None if there is none."""
         if vsn is None or re.fullmatch(r"1\.0\.\d+", vsn):
             return cls.V1

@@ -1,10 +1,12 @@
 """Broadcast over HTTP: POST /api/broadcast (a batch, text) and /api/broadcast/{topic}/events/{event} (one message)."""
 
+from __future__ import annotations
+
 import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
@@ -12,10 +14,8 @@ from . import frames
 from .broker import PREFIX, Topic
 from .database import DatabaseUnavailable
 from .frames import FanOut, UserBroadcast
+from .project import Project, policy_headers
 from .tokens import Token, TokenError, verify
-
-if TYPE_CHECKING:
-    from .server import RealtimeServer
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +44,11 @@ class _Message:
 class HttpApi:
     """The two endpoints, mounted below /realtime/v1."""
 
-    def __init__(self, server: "RealtimeServer") -> None:
-        self._server = server
+    def __init__(self, project: Project) -> None:
+        self._project = project
 
     def routes(self, prefix: str) -> list[web.RouteDef]:
+        """Both, for every method: others than POST get 404, as from the server."""
         return [
             web.route("*", f"{prefix}/api/broadcast", self.batch),
             web.route("*", f"{prefix}/api/broadcast/{{topic}}/events/{{event}}", self.single),
@@ -58,12 +59,13 @@ class HttpApi:
         return await self._guarded(request, self._batch)
 
     async def single(self, request: web.Request) -> web.Response:
+        """202, or 403 for a private topic that the token may not write."""
         return await self._guarded(request, self._single)
 
     async def _guarded(self, request: web.Request, handler: Handler) -> web.Response:
         if request.method != "POST":
             return web.Response(status=404, text="Not Found", content_type="text/html")
-        rate = self._server.broker.events
+        rate = self._project.broker.events
         try:
             if rate.exceeded:
                 raise _Answer(429, {"message": "You have exceeded your rate limit"})
@@ -86,7 +88,7 @@ class HttpApi:
             if scheme.lower() != "bearer":
                 text = None
         try:
-            return verify(self._server.translate(text or ""), self._server.jwt_secret)
+            return verify(self._project.translate(text or ""), self._project.jwt_secret)
         except TokenError as exc:
             raise _Answer(401, {"message": "Unauthorized"}) from exc
 
@@ -102,7 +104,7 @@ class HttpApi:
         params = await self._params(request)
         token = self._authenticate(request)
         messages = self._validate(params.get("messages"))
-        broker = self._server.broker
+        broker = self._project.broker
         if len(messages) + broker.events.average > broker.events.limit:
             raise _Answer(429, {"message": "Too many messages to broadcast, please reduce the batch size"})
         permitted: dict[Topic, bool] = {}
@@ -124,12 +126,12 @@ class HttpApi:
         else:
             body = frames.dumps(await self._params(request))
         token = self._authenticate(request)
-        if len(body) > self._server.settings.max_payload_bytes:
+        if len(body) > self._project.settings.max_payload_bytes:
             raise _Answer(422, {"errors": {"payload": ["Payload size exceeds tenant limit"]}})
         topic = Topic(request.match_info["topic"], request.query.get("private") == "true")
         if not await self._may_write(topic, token, request):
             raise _Answer(403, {"message": "Unauthorized"})
-        broker = self._server.broker
+        broker = self._project.broker
         broker.events.add()
         broker.broadcast(topic, UserBroadcast(PREFIX + topic.name, request.match_info["event"], body))
         return web.Response(status=202)
@@ -138,8 +140,8 @@ class HttpApi:
         if not topic.private:
             return True
         try:
-            return await self._server.database.may_write(
-                topic.name, token, self._server.policy_headers(request), "broadcast"
+            return await self._project.database.may_write(
+                topic.name, token, policy_headers(request.headers), "broadcast"
             )
         except DatabaseUnavailable as exc:
             logger.warning("write permission unknown", extra={"topic": topic.name, "error": str(exc).strip()})
@@ -176,6 +178,6 @@ class HttpApi:
             faults["private"] = [_INVALID]
         if not isinstance(message.get("id"), str | None):
             faults["id"] = [_INVALID]
-        if "payload" not in faults and len(json.dumps(message["payload"])) > self._server.settings.max_payload_bytes:
+        if "payload" not in faults and len(json.dumps(message["payload"])) > self._project.settings.max_payload_bytes:
             faults["payload"] = ["Payload size exceeds tenant limit"]
         return faults

@@ -1,26 +1,44 @@
 """Admission of a channel: limits, token, row level security, replay; in the server's order."""
 
+from __future__ import annotations
+
 import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
 from . import frames
 from .broker import PREFIX
-from .channel import Channel, JoinConfig, Replay
+from .channel import Channel, JoinConfig, Line, Replay
 from .database import DatabaseUnavailable, Message
 from .frames import Frame, as_map
-from .socket import Refused, Socket
+from .project import Project
 from .tokens import Token, TokenError, verify
 
-if TYPE_CHECKING:
-    from .server import RealtimeServer
-
 _MAX_REPLAY = 25
+_YEAR_10000_MS = 253_402_300_800_000
 _NO_POSTGRES_CHANGES = (
     "Unable to subscribe to changes with given parameters. The local stack does not serve postgres_changes: "
     "use broadcast, for instance realtime.broadcast_changes() in a trigger"
 )
+
+
+class Refused(Exception):
+    """A join that is answered with an error after the delay. `close`: the socket is closed as well."""
+
+    def __init__(self, code: str, message: str, *, close: bool = False) -> None:
+        super().__init__(f"{code}: {message}")
+        self.close = close
+
+
+class Joiner(Line, Protocol):
+    """What a join asks of its socket: the apikey of the handshake, and the channels by wire topic."""
+
+    @property
+    def apikey(self) -> str: ...
+
+    @property
+    def channels(self) -> dict[str, Channel]: ...
 
 
 @dataclass(slots=True)
@@ -32,6 +50,7 @@ class Joined:
     replayed: list[Message] = field(default_factory=list)
 
     def after_reply(self) -> None:
+        """Send what the client expects once its join is answered: the past, who is there, when messages arrive."""
         for message in self.replayed:
             if message.event is not None and message.payload is not None:
                 meta = {"id": str(message.id), "replayed": True}
@@ -43,38 +62,38 @@ class Joined:
         self.channel.announce_replication()
 
 
-async def admit(server: "RealtimeServer", socket: Socket, frame: Frame, payload: dict[str, Any]) -> Joined:
-    """Raises Refused."""
+async def admit(project: Project, socket: Joiner, frame: Frame, payload: dict[str, Any]) -> Joined:
+    """The channel, not yet a member of its topic. Raises Refused."""
     name = frame.topic.removeprefix(PREFIX)
     config = JoinConfig.of(as_map(payload.get("config")))
     if not name:
         raise Refused("TopicNameRequired", "You must provide a topic name")
-    if server.settings.private_only and not config.private:
+    if project.settings.private_only and not config.private:
         raise Refused("PrivateOnly", "This project only allows private channels")
-    _check_limits(server, socket)
+    _check_limits(project, socket)
     changes = _postgres_changes(name, payload)
-    token = _token(server, socket, payload)
+    token = _token(project, socket, payload)
     replay = _replay(config)
     readable: set[str] = set()
     replayed: list[Message] = []
     if config.private:
         try:
-            readable = await _may_read(server, socket, name, config, token)
+            readable = await _may_read(project, socket, name, config, token)
             if replay:
                 since = datetime.fromtimestamp(replay.since_ms / 1000, UTC).replace(tzinfo=None)
-                replayed = await server.database.replay(name, since, replay.limit)
+                replayed = await project.database.replay(name, since, replay.limit)
         except DatabaseUnavailable as exc:
             raise Refused("IncreaseConnectionPool", "Please increase your connection pool size") from exc
-    return Joined(Channel(server, socket, frame, config, token, readable), changes, replayed)
+    return Joined(Channel(project, socket, frame, config, token, readable), changes, replayed)
 
 
-def _check_limits(server: "RealtimeServer", socket: Socket) -> None:
-    server.broker.joins.add()
-    if server.broker.joins.exceeded:
+def _check_limits(project: Project, socket: Joiner) -> None:
+    project.broker.joins.add()
+    if project.broker.joins.exceeded:
         raise Refused("ClientJoinRateLimitReached", "Too many joins per second", close=True)
-    if len(socket.channels) >= server.settings.max_channels_per_client:
+    if len(socket.channels) >= project.settings.max_channels_per_client:
         raise Refused("ChannelRateLimitReached", "Too many channels")
-    if not socket.channels and server.users >= server.settings.max_concurrent_users:
+    if not socket.channels and project.users() >= project.settings.max_concurrent_users:
         raise Refused("ConnectionRateLimitReached", "Too many connected users")
 
 
@@ -93,13 +112,13 @@ def _postgres_changes(name: str, payload: dict[str, Any]) -> list[dict[str, Any]
     return [{"id": zlib.crc32(frames.dumps(filter_).encode()) >> 5} | filter_ for filter_ in wanted]
 
 
-def _token(server: "RealtimeServer", socket: Socket, payload: dict[str, Any]) -> Token:
+def _token(project: Project, socket: Joiner, payload: dict[str, Any]) -> Token:
     """access_token (or user_token); the apikey of the handshake if that is absent or is a publishable or secret key."""
     text = payload.get("access_token", payload.get("user_token"))
     if not isinstance(text, str) or text.startswith("sb_"):
         text = socket.apikey
     try:
-        return verify(text, server.jwt_secret)
+        return verify(text, project.jwt_secret)
     except TokenError as exc:
         raise Refused(exc.code, exc.message) from exc
 
@@ -116,14 +135,12 @@ def _replay(config: JoinConfig) -> Replay | None:
 
 
 def _is_count(value: Any) -> TypeGuard[int]:
-    return (
-        isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 253_402_300_800_000
-    )  # year 10000 in ms
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _YEAR_10000_MS
 
 
-async def _may_read(server: "RealtimeServer", socket: Socket, name: str, config: JoinConfig, token: Token) -> set[str]:
+async def _may_read(project: Project, socket: Joiner, name: str, config: JoinConfig, token: Token) -> set[str]:
     extensions = ["broadcast", "presence"] if config.presence_enabled else ["broadcast"]
-    readable = await server.database.may_read(name, token, socket.headers, extensions)
+    readable = await project.database.may_read(name, token, socket.headers, extensions)
     if "broadcast" not in readable:
         raise Refused("Unauthorized", f"You do not have permissions to read from this Channel topic: {name}")
     return readable

@@ -3,6 +3,8 @@
 At most once, as the server: what is committed while nobody listens is never delivered, and no client gets a sign.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 from collections import deque
@@ -32,7 +34,7 @@ class Announced(NamedTuple):
     topic: str | None
 
     @classmethod
-    def parse(cls, payload: str) -> "Announced":
+    def parse(cls, payload: str) -> Announced:
         id_, inserted_at, access, *topic = payload.split(" ", 3)
         return cls(UUID(id_), datetime.fromisoformat(inserted_at), access == "private", topic[0] if topic else None)
 

@@ -1,5 +1,7 @@
 """The server's rate limits: averages over completed buckets, so a short burst passes and a long one is stopped late."""
 
+from __future__ import annotations
+
 import time
 from collections import deque
 from collections.abc import Callable

@@ -1,20 +1,21 @@
 """The Realtime stand-in as aiohttp routes: GET /websocket and the HTTP broadcast, below /realtime/v1."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
 import psycopg
 from aiohttp import web
 
-from . import joining
 from .broker import Broker
 from .database import Database, DatabaseUnavailable
-from .frames import Frame, Version, dumps, push
+from .frames import Version, dumps, push
 from .http_api import HttpApi
 from .listener import Listener
+from .project import Project, policy_headers
 from .settings import RealtimeSettings
 from .socket import Socket
 from .tokens import TokenError, verify
@@ -22,9 +23,8 @@ from .tokens import TokenError, verify
 logger = logging.getLogger(__name__)
 
 _STOP_TIMEOUT_S = 5.0
-_CLOSE_HANDSHAKE_S = (
-    0.25  # a local client answers in milliseconds; while aiohttp shuts down it does not hear the answer
-)
+# A local client answers in milliseconds; while aiohttp shuts down it does not hear the answer.
+_CLOSE_HANDSHAKE_S = 0.25
 
 
 class RealtimeServer:
@@ -49,6 +49,15 @@ class RealtimeServer:
         self.database = Database(database_url, self.settings)
         self.listener = Listener(
             database_url, self.database, self.settings, wanted=self.broker.wanted, deliver=self.broker.deliver
+        )
+        self._project = Project(
+            self.settings,
+            jwt_secret,
+            self.broker,
+            self.database,
+            self.listener,
+            users=lambda: self.users,
+            translate=self._translate,
         )
         self._sockets: set[Socket] = set()
         self._all_closed = asyncio.Event()
@@ -95,7 +104,7 @@ class RealtimeServer:
         """Everything below the prefix; what is unknown there gets 404."""
         return [
             web.get(f"{prefix}/websocket", self.websocket),
-            *HttpApi(self).routes(prefix),
+            *HttpApi(self._project).routes(prefix),
             web.route("*", f"{prefix}/{{tail:.*}}", _not_found),
         ]
 
@@ -104,22 +113,8 @@ class RealtimeServer:
         """A user is a socket with at least one channel."""
         return sum(1 for socket in self._sockets if socket.channels)
 
-    def translate(self, key: str) -> str:
-        """The JWT for a key; a JWT is its own."""
+    def _translate(self, key: str) -> str:
         return (self._translate_key(key) if self._translate_key else None) or key
-
-    @staticmethod
-    def policy_headers(request: web.Request) -> dict[str, str]:
-        """request.headers of policies: the client's own headers, without its credentials."""
-        return {
-            name.lower(): value
-            for name, value in request.headers.items()
-            if name.lower().startswith("x-") and name.lower() != "x-api-key"
-        }
-
-    async def admit(self, socket: Socket, frame: Frame, payload: dict[str, Any]) -> joining.Joined:
-        """Raises Refused."""
-        return await joining.admit(self, socket, frame, payload)
 
     async def websocket(self, request: web.Request) -> web.StreamResponse:
         """The handshake, then the socket's life."""
@@ -138,14 +133,15 @@ class RealtimeServer:
         key = request.query.get("apikey", request.headers.get("x-api-key"))
         if key is None and self._translate_key:
             key = request.headers.get("apikey")
-        apikey = self.translate(key) if key else key
+        apikey = self._translate(key) if key else key
         if refusal := self._refusal(apikey):
             status, error = refusal
             logger.info("handshake refused", extra={"status": status, "error": error})
             await asyncio.sleep(self.settings.refused_handshake_delay_s)
             return web.json_response({"error": error}, status=status, dumps=dumps)
         await ws.prepare(request)
-        socket = Socket(self, ws, version, apikey or "", self.policy_headers(request), _aborter(request))
+        headers = policy_headers(request.headers)
+        socket = Socket(self._project, ws, version, apikey or "", headers, _aborter(request))
         self._sockets.add(socket)
         try:
             await socket.run()

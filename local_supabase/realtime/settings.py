@@ -1,5 +1,7 @@
 """Delays and limits of the Realtime stand-in; the defaults are those of a hosted project on the free plan."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 

@@ -1,12 +1,14 @@
 """One WebSocket: reads frames in order, joins and leaves channels, writes what they send."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import WSMsgType, web
 
@@ -14,22 +16,13 @@ from . import frames
 from .broker import PREFIX
 from .channel import Channel
 from .frames import BadFrame, Frame, Version
-
-if TYPE_CHECKING:
-    from .server import RealtimeServer
+from .joining import Refused, admit
+from .project import Project
 
 logger = logging.getLogger(__name__)
 
 _YIELD_EVERY = 100  # frames of a burst, then others get their turn
 _CLOSE_TIMEOUT_S = 2.0  # for a client that is slow to read
-
-
-class Refused(Exception):
-    """A join that is answered with an error after the delay. `close`: the socket is closed as well."""
-
-    def __init__(self, code: str, message: str, *, close: bool = False) -> None:
-        super().__init__(f"{code}: {message}")
-        self.close = close
 
 
 def _as_elixir(value: Any) -> str:
@@ -42,7 +35,7 @@ class Socket:
 
     def __init__(
         self,
-        server: "RealtimeServer",
+        project: Project,
         ws: web.WebSocketResponse,
         version: Version,
         apikey: str,
@@ -54,7 +47,7 @@ class Socket:
         self.headers = headers  # what policies may read as request.headers
         self.channels: dict[str, Channel] = {}
         self.last_channel_at = time.monotonic()
-        self._server = server
+        self._project = project
         self._ws = ws
         self._abort = abort  # drops the connection without a closing handshake
         self._cut_off: asyncio.TimerHandle | None = None
@@ -102,7 +95,7 @@ class Socket:
         self._outbox.append(frame)
         self._outbox_bytes += len(frame)
         self._wake.set()
-        if self._outbox_bytes > self._server.settings.max_outbox_bytes and self._close_code is None:
+        if self._outbox_bytes > self._project.settings.max_outbox_bytes and self._close_code is None:
             logger.warning("socket cut: its client does not read")
             self._close_code = 1011
             self._abort()
@@ -115,6 +108,7 @@ class Socket:
             self._wake.set()
 
     def forget(self, channel: Channel) -> None:
+        """Drop a channel that has ended, unless another one has its topic by now."""
         if self.channels.get(channel.wire_topic) is channel:
             del self.channels[channel.wire_topic]
             self.last_channel_at = time.monotonic()
@@ -141,13 +135,13 @@ class Socket:
     async def _read(self) -> None:
         while True:
             try:
-                message = await self._ws.receive(timeout=self._server.settings.idle_timeout_s)
+                message = await self._ws.receive(timeout=self._project.settings.idle_timeout_s)
             except TimeoutError:
                 return  # idle: closed with 1000
             if message.type is WSMsgType.PING:
                 await self._ws.pong(message.data)
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                if len(message.data) > self._server.settings.max_frame_bytes:
+                if len(message.data) > self._project.settings.max_frame_bytes:
                     self._close_code = 1009
                     return
                 try:
@@ -197,16 +191,16 @@ class Socket:
                     raise Refused(
                         "UnknownErrorOnChannel", f"expected params to be a :map, got: `{_as_elixir(frame.payload)}`"
                     )
-                joined = await self._server.admit(self, frame, frame.payload)
+                joined = await admit(self._project, self, frame, frame.payload)
             except Refused as exc:
                 logger.info("join refused", extra={"topic": frame.topic, "reason": str(exc)})
-                await asyncio.sleep(self._server.settings.refused_join_delay_s)
+                await asyncio.sleep(self._project.settings.refused_join_delay_s)
                 self._answer_join(frame, "error", {"reason": str(exc)}, replaced)
                 if exc.close:
                     self.close(1000)
             else:
                 self.channels[frame.topic] = joined.channel
-                self._server.broker.add(joined.channel)
+                self._project.broker.add(joined.channel)
                 self._answer_join(frame, "ok", {"postgres_changes": joined.postgres_changes}, replaced)
                 joined.after_reply()
         finally:

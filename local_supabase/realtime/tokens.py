@@ -1,5 +1,7 @@
 """Verification of access tokens with the server's own words for what is wrong with them."""
 
+from __future__ import annotations
+
 import json
 import time
 from dataclasses import dataclass
