@@ -163,6 +163,7 @@ language plpgsql volatile set search_path = ''
 as $$
 begin
   perform private.lock_accounts(array[p_session.client_id]);
+  perform private.expire_starts(p_client_id => p_session.client_id);
   perform private.collect_unpaid(p_session.client_id);
   select f.*, 0 into problem, wanted, available, unpaid, currency, taken
     from private.check_funds(p_session.client_id, p_session.limit_energy_kwh, p_session.limit_amount, p_tariff, p_at, p_partly) as f;
@@ -289,15 +290,33 @@ begin
 end $$;
 comment on function private.assert_treasurer is 'Ends the request with 403 OCPRM unless an admin or the service role calls.';
 
+create or replace function private.check_text(p_text text, p_name text) returns void
+language plpgsql immutable set search_path = ''
+as $$
+begin
+  if coalesce(btrim(p_text), '') = '' or char_length(p_text) > 500 then
+    perform private.fail(400, 'OCARG', p_name || ' must be a text of 1 to 500 characters', 'It stands in the ledger and says what the entry is for.');
+  end if;
+end $$;
+comment on function private.check_text is 'Ends the request with 400 OCARG unless the text, an argument of this name, can stand in the ledger.';
+
+create or replace function private.check_repeat(p_entry public.ledger_entries, p_client_id uuid, p_amount numeric) returns void
+language plpgsql immutable set search_path = ''
+as $$
+begin
+  if (p_entry.client_id, p_entry.amount) is distinct from (p_client_id, p_amount) then
+    perform private.fail(409, 'OCPMT', format('reference "%s" is that of another booking', p_entry.reference), 'A reference names one booking: its account and amount do not change.');
+  end if;
+end $$;
+comment on function private.check_repeat is 'Ends the request with 409 OCPMT unless the entry that has the reference is the booking that is asked for again.';
+
 create or replace function private.account_for_booking(p_client_id uuid, p_amount numeric, p_text text, p_name text) returns public.clients
 language plpgsql volatile set search_path = ''
 as $$
 declare
   v_account public.clients;
 begin
-  if coalesce(btrim(p_text), '') = '' or char_length(p_text) > 500 then
-    perform private.fail(400, 'OCARG', p_name || ' must be a text of 1 to 500 characters', 'It stands in the ledger and says what the entry is for.');
-  end if;
+  perform private.check_text(p_text, p_name);
   perform private.lock_accounts(array[p_client_id]);
   select * into v_account from public.clients where id = p_client_id and kind = 'account';
   if not found then
@@ -308,9 +327,10 @@ begin
     perform private.fail(400, 'OCARG', 'amount must be money: not 0, at most 1000000000, in whole minor units',
       format('%s has %s decimals.', v_account.currency, private.currency_digits(v_account.currency)));
   end if;
+  perform private.expire_starts(p_client_id => p_client_id);
   return v_account;
 end $$;
-comment on function private.account_for_booking is 'The account, locked, when amount and text can be booked. 404 OCCLI, 400 OCARG.';
+comment on function private.account_for_booking is 'The account, locked, when amount and text can be booked; holds whose time is up are released first. 404 OCCLI, 400 OCARG.';
 
 create or replace function public.top_up_account(client_id uuid, amount numeric, reference text, note text default null) returns public.ledger_entries
 language plpgsql volatile set search_path = ''
@@ -329,9 +349,7 @@ begin
   v_account := private.account_for_booking(top_up_account.client_id, top_up_account.amount, top_up_account.reference, 'reference');
   select * into v_entry from public.ledger_entries as e where e.kind = 'top_up' and e.reference = top_up_account.reference;
   if found then
-    if (v_entry.client_id, v_entry.amount) is distinct from (top_up_account.client_id, top_up_account.amount) then
-      perform private.fail(409, 'OCPMT', format('reference "%s" is that of another top-up', top_up_account.reference), 'A reference names one payment: its account and amount do not change.');
-    end if;
+    perform private.check_repeat(v_entry, top_up_account.client_id, top_up_account.amount);
     return v_entry;
   end if;
   insert into public.ledger_entries (client_id, kind, amount, reference, note, created_by)
@@ -343,7 +361,7 @@ end $$;
 comment on function public.top_up_account is 'For admins and payment services: adds money to an account. reference names the payment: the same one again gives the first entry back. '
   'What the account owes is charged at once. 404 OCCLI, 400 OCARG, 409 OCPMT, 403 OCPRM.';
 
-create or replace function public.correct_balance(client_id uuid, amount numeric, reason text) returns public.ledger_entries
+create or replace function public.correct_balance(client_id uuid, amount numeric, reason text, reference text default null) returns public.ledger_entries
 language plpgsql volatile set search_path = ''
 security definer  -- as top_up_account
 as $$
@@ -352,17 +370,40 @@ declare
   v_entry public.ledger_entries;
 begin
   perform private.assert_treasurer();
+  if correct_balance.reference is not null then
+    perform private.check_text(correct_balance.reference, 'reference');
+    perform pg_advisory_xact_lock(hashtextextended('correction ' || correct_balance.reference, 0));  -- as top_up_account
+  end if;
   v_account := private.account_for_booking(correct_balance.client_id, correct_balance.amount, correct_balance.reason, 'reason');
-  insert into public.ledger_entries (client_id, kind, amount, note, created_by)
-  values (v_account.id, 'correction', correct_balance.amount, correct_balance.reason, auth.uid())
+  select * into v_entry from public.ledger_entries as e where e.kind = 'correction' and e.reference = correct_balance.reference;
+  if found then
+    perform private.check_repeat(v_entry, correct_balance.client_id, correct_balance.amount);
+    return v_entry;
+  end if;
+  insert into public.ledger_entries (client_id, kind, amount, reference, note, created_by)
+  values (v_account.id, 'correction', correct_balance.amount, correct_balance.reference, correct_balance.reason, auth.uid())
   returning * into v_entry;
   perform private.collect_unpaid(v_account.id);
   return v_entry;
 end $$;
 comment on function public.correct_balance is 'For admins: adds amount to a balance, or takes it away where it is negative, below zero too (a payment that was called back). '
-  'Each call books. 404 OCCLI, 400 OCARG, 403 OCPRM.';
+  'With a reference once: the same one again gives the first entry back. Without one each call books. 404 OCCLI, 400 OCARG, 409 OCPMT, 403 OCPRM.';
 
-create or replace function public.refund_session(session_id uuid, amount numeric, reason text) returns public.ledger_entries
+create or replace function private.session_payer(p_session_id uuid, p_hint text) returns uuid
+language plpgsql stable set search_path = ''
+as $$
+declare
+  v_session public.charging_sessions;
+begin
+  select * into v_session from public.charging_sessions as s where s.id = p_session_id and private.operates_station(s.station_id);
+  if not found then
+    perform private.fail(404, 'OCSES', 'no such session', p_hint);
+  end if;
+  return v_session.client_id;
+end $$;
+comment on function private.session_payer is 'Who pays for a session; null: nobody. 404 OCSES, unless the caller runs its station.';
+
+create or replace function public.refund_session(session_id uuid, amount numeric, reason text, reference text default null) returns public.ledger_entries
 language plpgsql volatile set search_path = ''
 security definer  -- as top_up_account
 as $$
@@ -372,31 +413,72 @@ declare
   v_entry public.ledger_entries;
 begin
   perform private.assert_person();
-  select e.client_id into v_client_id
-    from public.charging_sessions as s left join public.ledger_entries as e on e.session_id = s.id and e.kind = 'charge'
-   where s.id = refund_session.session_id and private.operates_station(s.station_id) limit 1;
-  if not found then
-    perform private.fail(404, 'OCSES', 'no such session', 'Operators refund the sessions of their own stations.');
-  end if;
+  v_client_id := private.session_payer(refund_session.session_id, 'Operators refund the sessions of their own stations.');
   if refund_session.amount < 0 then
     perform private.fail(400, 'OCARG', 'a refund must be more than 0', 'Give the amount that the driver gets back.');
   end if;
-  if v_client_id is null then
+  if refund_session.reference is not null then
+    perform private.check_text(refund_session.reference, 'reference');
+  end if;
+  if not exists (select from public.ledger_entries as e where e.session_id = refund_session.session_id and e.kind = 'charge') then
     perform private.fail(409, 'OCRFD', 'no account was charged for this session', 'Only what was charged can be given back.');
   end if;
   perform private.account_for_booking(v_client_id, refund_session.amount, refund_session.reason, 'reason');
-  select -sum(e.amount) into v_charged from public.ledger_entries as e where e.session_id = refund_session.session_id and e.kind in ('charge', 'refund');
-  if refund_session.amount > v_charged then
-    perform private.fail(409, 'OCRFD', format('at most %s can be given back', v_charged), 'All refunds of a session together are at most what was charged.');
+  select * into v_entry from public.ledger_entries as e
+   where e.session_id = refund_session.session_id and e.kind = 'refund' and e.reference = refund_session.reference;
+  if found then
+    perform private.check_repeat(v_entry, v_client_id, refund_session.amount);
+    return v_entry;
   end if;
-  insert into public.ledger_entries (client_id, kind, amount, session_id, note, created_by)
-  values (v_client_id, 'refund', refund_session.amount, refund_session.session_id, refund_session.reason, auth.uid())
+  select -sum(e.amount) into v_charged from public.ledger_entries as e
+   where e.session_id = refund_session.session_id and e.kind in ('charge', 'waiver', 'refund');
+  if refund_session.amount > v_charged then
+    perform private.fail(409, 'OCRFD', format('at most %s can be given back', v_charged), 'All refunds of a session together are at most what was charged and not waived.');
+  end if;
+  insert into public.ledger_entries (client_id, kind, amount, session_id, reference, note, created_by)
+  values (v_client_id, 'refund', refund_session.amount, refund_session.session_id, refund_session.reference, refund_session.reason, auth.uid())
   returning * into v_entry;
   perform private.collect_unpaid(v_client_id);
   return v_entry;
 end $$;
 comment on function public.refund_session is 'For operators, at their stations, and admins: gives money of a session back to the account that paid, in total at most what was charged. '
-  'What the account owes is charged from it. Each call books. 404 OCSES, OCCLI, 400 OCARG, 409 OCRFD, 403 OCPRM.';
+  'What the account owes is charged from it. With a reference once for a session: the same one again gives the first entry back. Without one each call books. '
+  '404 OCSES, OCCLI, 400 OCARG, 409 OCRFD, OCPMT, 403 OCPRM.';
+
+create or replace function public.waive_unpaid(session_id uuid, reason text) returns public.ledger_entries
+language plpgsql volatile set search_path = ''
+security definer  -- as top_up_account
+as $$
+declare
+  v_client_id uuid;
+  v_unpaid numeric;
+  v_entry public.ledger_entries;
+begin
+  perform private.assert_person();
+  v_client_id := private.session_payer(waive_unpaid.session_id, 'Operators waive what is unpaid of the sessions of their own stations.');
+  perform private.check_text(waive_unpaid.reason, 'reason');
+  perform private.lock_accounts(array[v_client_id]);
+  select * into v_entry from public.ledger_entries as e where e.session_id = waive_unpaid.session_id and e.kind = 'waiver';
+  if found then
+    return v_entry;  -- asked for twice
+  end if;
+  select s.unpaid_amount into v_unpaid from public.charging_sessions as s where s.id = waive_unpaid.session_id for update;
+  if v_unpaid = 0 then
+    perform private.fail(409, 'OCPAI', 'nothing of this session is unpaid', 'What was charged is given back with refund_session().');
+  end if;
+  -- Charged like a payment, and given by the operator of the station: the bill is closed, and the balance is what it was.
+  insert into public.ledger_entries (client_id, kind, amount, session_id, note, created_by)
+  values (v_client_id, 'waiver', v_unpaid, waive_unpaid.session_id, waive_unpaid.reason, auth.uid())
+  returning * into v_entry;
+  insert into public.ledger_entries (client_id, kind, amount, session_id, reference, note, created_by)
+  values (v_client_id, 'charge', -v_unpaid, waive_unpaid.session_id, 'waived ' || v_unpaid, 'What was missing for the bill, waived', auth.uid());
+  update public.charging_sessions as s
+     set unpaid_amount = 0, flags = array_append(array_remove(s.flags, 'unpaid'), 'waived')
+   where s.id = waive_unpaid.session_id;
+  return v_entry;
+end $$;
+comment on function public.waive_unpaid is 'For operators, at their stations, and admins: asks no more for what is unpaid of a session. The ledger gets a waiver and a charge of the same amount, so the '
+  'balance stays what it is; the account may start again. A repeat gives the first waiver back. 404 OCSES, 400 OCARG, 409 OCPAI, 403 OCPRM.';
 
 create or replace function public.delete_session(session_id uuid) returns void
 language plpgsql volatile set search_path = ''
@@ -426,4 +508,4 @@ begin
 end $$;
 comment on function public.delete_session is 'Deletes a session that came to nothing: no start, no energy, no money. Its hold is released. 404 OCSES, 409 OCDEL, 403 OCPRM.';
 
-grant execute on function public.top_up_account, public.correct_balance, public.refund_session, public.delete_session to authenticated, service_role;
+grant execute on function public.top_up_account, public.correct_balance, public.refund_session, public.waive_unpaid, public.delete_session to authenticated, service_role;

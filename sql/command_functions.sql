@@ -218,6 +218,9 @@ begin
   end if;
 
   perform private.lock_stations(array[p_station.id]);  -- of two who press at the same time one is second
+  -- A start that came to nothing a moment ago is in nobody's way.
+  perform private.lock_accounts(array(select s.client_id from public.charging_sessions as s where s.station_id = p_station.id and s.status = 'pending') || v_client_id);
+  perform private.expire_starts(p_station_id => p_station.id);
   if p_connector_id is null then
     -- Pressed twice: the connector chosen then. Else where the car is plugged in, else the first that is free.
     select c.* into v_connector from public.connectors as c
@@ -356,7 +359,8 @@ begin
   if v_session.status = 'pending' then
     update public.commands as c set status = 'cancelled', error = 'the charge was called off'
      where c.session_id = v_session.id and c.status = 'queued';
-    if not exists (select from public.commands as c where c.session_id = v_session.id and c.status in ('sent', 'accepted', 'timed_out')) then
+    if v_session.expires_at <= now()
+       or not exists (select from public.commands as c where c.session_id = v_session.id and c.status in ('sent', 'accepted', 'timed_out')) then
       update public.charging_sessions as s set status = 'stopped', stop_reason = 'Remote', stop_requested_at = now(), expires_at = null
        where s.id = v_session.id returning * into v_session;
     else
@@ -581,16 +585,41 @@ begin
    where id in (select id from public.commands
                  where status = 'sent' and sent_at < now() - make_interval(secs => timeout_s + 30)  -- the bridge says it sooner, if it lives
                    for update skip locked);
+  perform private.expire_starts();
+end $$;
+comment on function private.expire_waiting is 'Ends what waited too long: commands and pending sessions.';
+
+create or replace function private.waited_too_long(p_session public.charging_sessions) returns text
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_command public.commands;
+begin
+  select * into v_command from public.commands as c
+   where c.session_id = p_session.id and c.action = 'RemoteStartTransaction' order by c.created_at desc limit 1;
+  if p_session.status = 'pending' and (p_session.expires_at <= now() or v_command.status = 'expired'
+       or v_command.status = 'queued' and v_command.attempts = 0 and v_command.expires_at <= now()) then
+    return case when v_command.status = 'accepted' then 'the station accepted, but no charge began' else 'the station could not be reached' end;
+  end if;
+  return null;
+end $$;
+comment on function private.waited_too_long is 'Why a pending session comes to nothing: its time, or that of the command that was to start it, is up. Else null.';
+
+create or replace function private.expire_starts(p_client_id uuid default null, p_station_id text default null) returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  -- As expire_waiting(): nobody is waited for.
   perform private.fail_session(w.id, w.error)
-    from (select s.id, s.client_id, case when c.status = 'accepted' then 'the station accepted, but no charge began'
-                            else 'the station could not be reached' end as error
+    from (select s.id, s.client_id, e.error
             from public.charging_sessions as s
-            left join lateral (select c.status from public.commands as c where c.session_id = s.id and c.action = 'RemoteStartTransaction'
-                                order by c.created_at desc limit 1) as c on true
-           where s.status = 'pending' and (s.expires_at <= now() or c.status = 'expired')
+           cross join lateral (select private.waited_too_long(s) as error offset 0) as e
+           where s.status = 'pending' and (p_client_id is null or s.client_id = p_client_id) and (p_station_id is null or s.station_id = p_station_id)
+             and e.error is not null
              for update of s skip locked) as w
    where private.try_lock_account(w.client_id);
 end $$;
-comment on function private.expire_waiting is 'Ends what waited too long: commands and pending sessions.';
+comment on function private.expire_starts is 'Ends pending sessions that waited too long, of one payer or at one station or all, and so releases their holds. For the housekeeping, and for '
+  'those who need money or a connector now, while it may be that no bridge runs.';
 
 grant execute on function public.send_command, public.start_charge, public.start_charge_for, public.stop_charge, public.release_session, public.claim_commands to authenticated, service_role;

@@ -421,7 +421,9 @@ begin
   for v_row in select event from jsonb_array_elements(events) with ordinality as a (event, n) order by n loop
     begin
       v_replies := v_replies || (private.ingest_together(jsonb_build_array(v_row.event)) -> 0);
-    exception when others then
+    exception when deadlock_detected or serialization_failure then
+      raise;  -- of all nothing is kept, and the bridge sends all again
+    when others then
       get stacked diagnostics v_error = message_text;
       raise warning 'event % of station % was not stored: % (%)', coalesce(v_row.event ->> 'action', v_row.event ->> 'kind'),
         v_row.event ->> 'station_id', v_error, sqlstate;

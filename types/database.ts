@@ -2282,7 +2282,7 @@ export type Database = {
         Returns: Json;
       };
       "correct_balance": {
-        Args: { "amount": number; "client_id": string; "reason": string };
+        Args: { "amount": number; "client_id": string; "reason": string; "reference"?: string };
         Returns: {
           "amount": number;
           "client_id": string;
@@ -2378,7 +2378,7 @@ export type Database = {
       "ocpp_ingest": { Args: { "events": Json }; Returns: Json };
       "receipt": { Args: { "session_id": string }; Returns: Json };
       "refund_session": {
-        Args: { "amount": number; "reason": string; "session_id": string };
+        Args: { "amount": number; "reason": string; "reference"?: string; "session_id": string };
         Returns: {
           "amount": number;
           "client_id": string;
@@ -2715,6 +2715,28 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      "waive_unpaid": {
+        Args: { "reason": string; "session_id": string };
+        Returns: {
+          "amount": number;
+          "client_id": string;
+          "created_at": string;
+          "created_by": string | null;
+          "currency": string;
+          "hold_id": string | null;
+          "id": string;
+          "kind": Database["public"]["Enums"]["ledger_kind"];
+          "note": string | null;
+          "reference": string | null;
+          "session_id": string | null;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "ledger_entries";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
     };
     Enums: {
       "availability": "free" | "in_use" | "faulted" | "unavailable" | "offline";
@@ -2739,7 +2761,7 @@ export type Database = {
         | "session_flagged"
         | "stop_unclaimed";
       "id_tag_status": "Accepted" | "Blocked" | "Expired" | "Invalid";
-      "ledger_kind": "top_up" | "hold" | "release" | "charge" | "refund" | "correction";
+      "ledger_kind": "top_up" | "hold" | "release" | "charge" | "refund" | "waiver" | "correction";
       "limit_type": "none" | "energy" | "amount" | "both";
       "maintenance_status": "pending" | "in_progress" | "completed" | "cancelled";
       "message_direction": "from_station" | "to_station";
@@ -2881,7 +2903,7 @@ export const Constants = {
         "stop_unclaimed",
       ],
       "id_tag_status": ["Accepted", "Blocked", "Expired", "Invalid"],
-      "ledger_kind": ["top_up", "hold", "release", "charge", "refund", "correction"],
+      "ledger_kind": ["top_up", "hold", "release", "charge", "refund", "waiver", "correction"],
       "limit_type": ["none", "energy", "amount", "both"],
       "maintenance_status": ["pending", "in_progress", "completed", "cancelled"],
       "message_direction": ["from_station", "to_station"],

@@ -94,6 +94,7 @@ class LedgerKind(StrEnum):
     RELEASE = "release"
     CHARGE = "charge"
     REFUND = "refund"
+    WAIVER = "waiver"
     CORRECTION = "correction"
 
 
@@ -469,7 +470,7 @@ class LedgerEntry(Row):
     client_id: UUID
     """The account."""
     kind: LedgerKind
-    """hold and release: put aside for a session, and given back when it is settled. charge: the bill, or what was missing for it earlier."""
+    """hold and release: put aside for a session, and given back when it is settled. charge: the bill, or what was missing for it earlier. waiver: what the operator gave up of an unpaid bill; a charge of the same amount closes it."""
     amount: Decimal
     """What it adds to the balance, in currency: negative for holds and charges."""
     currency: str
@@ -479,7 +480,7 @@ class LedgerEntry(Row):
     hold_id: UUID | None
     """Of a release: the hold that it gives back. Each is given back once."""
     reference: str | None
-    """Of a top-up: the payment, each booked once. Of a charge: null is the bill, else what was paid of it later."""
+    """Of a top-up: the payment, each booked once; of a correction, or a refund of a session, likewise, if one was given. Of a charge: null is the bill, else what was paid or waived of it later."""
     note: str | None
     """For people."""
     created_by: UUID | None

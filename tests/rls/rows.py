@@ -108,7 +108,12 @@ def fill(world: World) -> None:
         world.stop(-1, 1, at=-55, received=-30, station=str(station))  # an orphan
         world.sql("insert into station_configuration (station_id, key, value) values (%s, 'Key', '1')", station)
         world.sql(
-            "insert into ledger_entries (client_id, kind, amount, session_id) values (%s, 'charge', -1, %s)",
+            "insert into ledger_entries (client_id, kind, amount, session_id) values (%s, 'charge', -2, %s)",
+            company["account"],
+            world.session(transaction)["id"],
+        )
+        world.sql(
+            "insert into ledger_entries (client_id, kind, amount, session_id) values (%s, 'waiver', 1, %s)",
             company["account"],
             world.session(transaction)["id"],
         )

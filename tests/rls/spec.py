@@ -159,7 +159,7 @@ TABLES: dict[str, Table] = {
         delete=READ_ONLY,
         scopes={
             "own account's": "client_id = '{client}'",
-            "charges at the company's stations": "kind in ('charge', 'refund') and session_id in"
+            "charges at the company's stations": "kind in ('charge', 'refund', 'waiver') and session_id in"
             f" (select id from charging_sessions where {COMPANYS_STATION})",
         },
         add="insert into ledger_entries (client_id, kind, amount, reference) values ('{account}', 'top_up', 1, 'NEW')",
@@ -401,6 +401,10 @@ FUNCTIONS: dict[str, Function] = {
     "refund_session": Function(
         call(driver="OCSES", operator="company's, else OCSES", admin="yes"),
         {"session_id": SESSION, "amount": 1, "reason": "x"},
+    ),
+    "waive_unpaid": Function(
+        call(driver="OCSES", operator="company's, else OCSES", admin="yes"),
+        {"session_id": SESSION, "reason": "x"},
     ),
     "delete_session": Function(
         call(driver="own, else OCSES", operator="company's, else OCSES", admin="yes"),

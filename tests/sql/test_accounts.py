@@ -235,6 +235,57 @@ def test_what_nobody_was_charged_for_is_not_refunded(world: World) -> None:
         world.rpc(ADMIN, "refund_session", session_id=session_id, amount=1, reason="x")
 
 
+def test_refund_with_a_reference_counts_once(world: World) -> None:
+    arguments = {"session_id": charged(world), "amount": 10, "reason": "cable was loose", "reference": "ticket 7"}
+    first = world.rpc(OPERATOR, "refund_session", **arguments)
+    assert first["reference"] == "ticket 7"
+    assert world.rpc(OPERATOR, "refund_session", **arguments | {"reason": "pressed again"}) == first
+    with refused("OCPMT"):
+        world.rpc(OPERATOR, "refund_session", **arguments | {"amount": 5})
+    assert money(world) == (OPENING - 20, 0)
+
+
+def test_refund_reference_is_its_session_s_own(world: World) -> None:
+    """Another company may number its tickets alike."""
+    for at in (-60, -30):
+        transaction = world.begin(at=at)
+        world.stop(transaction, 3000, at=at + 10)
+        session_id = world.session(transaction)["id"]
+        world.rpc(ADMIN, "refund_session", session_id=session_id, amount=5, reason="x", reference="ticket 7")
+    assert world.count("ledger_entries", "kind = 'refund'") == 2
+
+
+def test_repeat_of_a_refund_of_the_whole_bill_gives_it_back_once(world: World) -> None:
+    arguments = {"session_id": charged(world), "amount": 30, "reason": "x", "reference": "all"}
+    assert world.rpc(ADMIN, "refund_session", **arguments) == world.rpc(ADMIN, "refund_session", **arguments)
+    assert money(world) == (OPENING, 0)
+
+
+def test_correction_with_a_reference_counts_once(world: World) -> None:
+    arguments = {"client_id": str(ACCOUNT), "amount": -25, "reason": "called back", "reference": "dispute 3"}
+    first = world.rpc(ADMIN, "correct_balance", **arguments)
+    assert world.rpc(ADMIN, "correct_balance", **arguments) == first
+    for change in ({"amount": 25}, {"client_id": str(OTHER_ACCOUNT)}):
+        with refused("OCPMT"):
+            world.rpc(ADMIN, "correct_balance", **arguments | change)
+    assert money(world) == (OPENING - 25, 0)
+
+
+def test_corrections_without_a_reference_each_count(world: World) -> None:
+    for _ in range(2):
+        world.rpc(ADMIN, "correct_balance", client_id=ACCOUNT, amount=5, reason="x")
+    assert money(world) == (OPENING + 10, 0)
+
+
+@pytest.mark.parametrize("reference", ["", "  ", "x" * 501])
+def test_reference_that_is_given_says_something(world: World, reference: str) -> None:
+    session_id = charged(world)
+    with refused("OCARG"):
+        world.rpc(ADMIN, "refund_session", session_id=session_id, amount=1, reason="x", reference=reference)
+    with refused("OCARG"):
+        world.rpc(ADMIN, "correct_balance", client_id=ACCOUNT, amount=1, reason="x", reference=reference)
+
+
 # --- holds of the four modes ------------------------------------------------------------------------
 
 
@@ -460,6 +511,49 @@ def test_higher_credit_limit_pays_what_is_missing_at_the_next_start(world: World
     assert world.session(transaction)["unpaid_amount"] == 0
 
 
+def test_what_is_waived_closes_the_bill_and_leaves_the_balance(world: World) -> None:
+    transaction = owing(world)
+    session_id = world.session(transaction)["id"]
+    entry = world.rpc(OPERATOR, "waive_unpaid", session_id=session_id, reason="charger was slow")
+    assert (entry["kind"], entry["amount"], entry["created_by"]) == ("waiver", 10, str(OPERATOR))
+    assert world.rpc(OPERATOR, "waive_unpaid", session_id=session_id, reason="again") == entry
+    row = world.session(transaction)
+    assert (row["amount"], row["unpaid_amount"], row["flags"]) == (30, 0, ["waived"])
+    charges = "kind in ('charge', 'waiver') and session_id = %s"
+    assert world.one(f"select sum(amount) from ledger_entries where {charges}", session_id) == -20
+    assert money(world) == (0, 0)
+    world.rpc(ADMIN, "top_up_account", client_id=ACCOUNT, amount=15, reference="pay-1")
+    assert money(world) == (15, 0)
+    assert press(world, limit_amount=15)["held_amount"] == 15
+
+
+def test_what_was_waived_is_not_given_back(world: World) -> None:
+    session_id = world.session(owing(world))["id"]
+    world.rpc(OPERATOR, "waive_unpaid", session_id=session_id, reason="x")
+    with refused("OCRFD"):
+        world.rpc(OPERATOR, "refund_session", session_id=session_id, amount="20.01", reason="x")
+    world.rpc(OPERATOR, "refund_session", session_id=session_id, amount=20, reason="x")
+    assert money(world) == (20, 0)
+
+
+def test_nothing_unpaid_is_nothing_to_waive(world: World) -> None:
+    paid, running = charged(world), press(world)["id"]
+    for session_id in (paid, running):
+        with refused("OCPAI"):
+            world.rpc(ADMIN, "waive_unpaid", session_id=session_id, reason="x")
+
+
+@pytest.mark.parametrize(
+    ("who", "reason", "code"),
+    [(DRIVER, "x", "OCSES"), (OTHER_OPERATOR, "x", "OCSES"), (OPERATOR, " ", "OCARG"), (OPERATOR, None, "OCARG")],
+)
+def test_waiving_is_for_who_runs_the_station_and_has_a_reason(world: World, who: UUID, reason: str, code: str) -> None:
+    session_id = world.session(owing(world))["id"]
+    with refused(code):
+        world.rpc(who, "waive_unpaid", session_id=session_id, reason=reason)
+    assert world.one("select unpaid_amount from charging_sessions") == 10
+
+
 def test_bill_held_for_review_keeps_its_hold_until_it_is_released(world: World) -> None:
     world.sql("update stations set hold_implausible = true where id = %s", STATION)
     transaction = run(world, press(world, limit_amount=100), at=-1)
@@ -572,6 +666,71 @@ def test_hold_is_released_when_the_car_is_never_plugged_in(world: World) -> None
     world.sql("update charging_sessions set expires_at = now() - interval '1 s'")
     world.heartbeat()
     ended(world, session)
+
+
+def overdue(world: World, *, sent: bool) -> Row:
+    """A start whose time is up, and no bridge beats any more; sent: the station was told and accepted."""
+    session = press(world)
+    if sent:
+        world.answer(world.claim_one()["command_id"], "result", payload={"status": "Accepted"})
+        world.sql("update charging_sessions set expires_at = now() - interval '1 s'")
+    else:
+        world.sql("update commands set expires_at = now() - interval '1 s'")
+    return session
+
+
+@pytest.mark.parametrize("sent", [False, True])
+@pytest.mark.parametrize("booking", ["top_up_account", "correct_balance", "refund_session"])
+def test_booking_on_an_account_releases_the_hold_of_a_start_whose_time_is_up(
+    world: World, booking: str, sent: bool
+) -> None:
+    paid = charged(world)
+    give(world, 100)
+    session = overdue(world, sent=sent)
+    assert money(world) == (0, 100)
+    on = {"session_id": paid} if booking == "refund_session" else {"client_id": ACCOUNT}
+    word = {"reference": "pay-1"} if booking == "top_up_account" else {"reason": "x"}
+    world.rpc(ADMIN, booking, amount=5, **on, **word)
+    assert money(world) == (105, 0)
+    row = world.session(session["transaction_id"])
+    assert (row["status"], row["held_amount"]) == ("error", 0)
+    assert row["error"] == ("the station accepted, but no charge began" if sent else "the station could not be reached")
+
+
+def test_start_of_another_finds_connector_and_money_of_one_whose_time_is_up(world: World) -> None:
+    world.sql("update users set client_id = %s where id = %s", ACCOUNT, OTHER_DRIVER)
+    give(world, 100)
+    overdue(world, sent=False)
+    assert press(world, OTHER_DRIVER)["held_amount"] == 100
+
+
+def test_start_elsewhere_finds_the_money_of_one_whose_time_is_up(world: World) -> None:
+    give(world, 100)
+    overdue(world, sent=True)
+    session = world.rpc(DRIVER, "start_charge", station_id=OTHER_STATION, limit_amount=100)
+    assert session["held_amount"] == 100
+
+
+def test_start_that_still_has_time_keeps_its_hold(world: World) -> None:
+    session = press(world, limit_amount=100)
+    world.rpc(ADMIN, "top_up_account", client_id=ACCOUNT, amount=5, reference="pay-1")
+    assert world.session(session["transaction_id"])["status"] == "pending"
+    assert money(world) == (OPENING - 95, 100)
+
+
+def test_start_whose_time_is_up_is_called_off_at_once(world: World) -> None:
+    session = overdue(world, sent=True)
+    assert world.rpc(DRIVER, "stop_charge", session_id=session["id"])["status"] == "stopped"
+    ended(world, session)
+
+
+def test_housekeeping_without_a_bridge_releases_holds(world: World) -> None:
+    """As pg_cron calls it: docs/self-hosting.md."""
+    session = overdue(world, sent=False)
+    world.sql("update private.bridges set lease_expires_at = now() - interval '1 hour'")
+    world.sql("select private.keep_house()")
+    ended(world, session)
+    assert world.one("select status from commands") == "expired"
 
 
 def test_start_that_comes_after_its_hold_was_released_takes_another(world: World) -> None:

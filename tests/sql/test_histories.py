@@ -102,7 +102,14 @@ class History:
 
     def refund(self) -> None:
         for session in self.sessions("settled_at is not null")[:1]:
-            self.attempt("service_role", "refund_session", session_id=session["id"], amount=5, reason="x")
+            arguments = {"session_id": session["id"], "amount": 5, "reason": "x"}
+            for _ in range(self.random.choice([1, 2])):
+                self.attempt("service_role", "refund_session", **arguments, reference="ticket")
+
+    def waive(self) -> None:
+        for session in self.sessions("unpaid_amount > 0")[:1]:
+            for _ in range(self.random.choice([1, 2])):
+                self.world.rpc("service_role", "waive_unpaid", session_id=session["id"], reason="x")
 
     def obey(self) -> None:
         """The bridge hands the station a command; the station does as it is told, or not."""
@@ -263,6 +270,7 @@ class History:
             self.connect: 1,
             self.delete: 1,
             self.refund: 2,
+            self.waive: 1,
         }
         for act in self.random.choices(list(happens), list(happens.values()), k=self.random.randint(6, 22)):
             act()
@@ -315,6 +323,12 @@ class History:
         if session["client_id"] is not None:
             assert session["amount"] == -sum(entry["amount"] for entry in charges) + session["unpaid_amount"]
             assert ("unpaid" in session["flags"]) == (session["unpaid_amount"] > 0)
+            given_back = self.world.one(
+                "select coalesce(sum(amount), 0) from ledger_entries"
+                " where session_id = %s and kind in ('refund', 'waiver')",
+                session["id"],
+            )
+            assert given_back <= session["amount"]
 
     def check_account(self, account: UUID) -> None:
         client = self.world.one("select * from clients where id = %s", account)

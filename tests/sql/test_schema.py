@@ -40,6 +40,7 @@ PUBLIC_FUNCTIONS = {
     "start_charge_for": {"authenticated", "service_role"},
     "stop_charge": {"authenticated", "service_role"},
     "top_up_account": {"authenticated", "service_role"},
+    "waive_unpaid": {"authenticated", "service_role"},
 }
 # Private functions that policies, views and functions of the caller's rights call as the caller. All others are nobody's.
 PRIVATE_FUNCTIONS = {
@@ -123,8 +124,9 @@ ARGUMENTS = {
     "stop_charge": "session_id uuid",
     "delete_session": "session_id uuid",
     "top_up_account": "client_id uuid, amount numeric, reference text, note text DEFAULT NULL::text",
-    "refund_session": "session_id uuid, amount numeric, reason text",
-    "correct_balance": "client_id uuid, amount numeric, reason text",
+    "refund_session": "session_id uuid, amount numeric, reason text, reference text DEFAULT NULL::text",
+    "waive_unpaid": "session_id uuid, reason text",
+    "correct_balance": "client_id uuid, amount numeric, reason text, reference text DEFAULT NULL::text",
     "send_command": "station_id text, action text, payload jsonb DEFAULT '{}'::jsonb, expires_in interval DEFAULT '00:01:00'::interval",
     "ocpp_ingest": "events jsonb",
     "claim_commands": "bridge_id text, max_commands integer DEFAULT 100, holding uuid[] DEFAULT NULL::uuid[]",
@@ -136,6 +138,7 @@ RESULTS = {
     "start_charge_for": "charging_sessions",
     "top_up_account": "ledger_entries",
     "refund_session": "ledger_entries",
+    "waive_unpaid": "ledger_entries",
     "correct_balance": "ledger_entries",
     "delete_session": "void",
     "stop_charge": "charging_sessions",
@@ -182,7 +185,7 @@ COLUMNS = {
 ENUMS = {
     "user_role": "driver operator admin superadmin bridge",
     "client_kind": "operator account",
-    "ledger_kind": "top_up hold release charge refund correction",
+    "ledger_kind": "top_up hold release charge refund waiver correction",
     "client_status": "active inactive blocked",
     "station_operation": "active inactive maintenance",
     "session_status": "pending started stopped error",

@@ -13,6 +13,7 @@ const KINDS = {
   release: "Hold given back",
   charge: "Charge",
   refund: "Refund",
+  waiver: "Waived",
   correction: "Correction",
 };
 

@@ -1,0 +1,484 @@
+-- Accounts: refunds and corrections that may be repeated, what stays unpaid waived, holds released without a bridge.
+
+alter type public.ledger_kind add value 'waiver' after 'refund';
+comment on column public.ledger_entries.kind is 'hold and release: put aside for a session, and given back when it is settled. charge: the bill, or what was missing for it earlier. '
+  'waiver: what the operator gave up of an unpaid bill; a charge of the same amount closes it.';
+comment on column public.ledger_entries.reference is 'Of a top-up: the payment, each booked once; of a correction, or a refund of a session, likewise, if one was given. '
+  'Of a charge: null is the bill, else what was paid or waived of it later.';
+-- As text, because a new word of an enum cannot be used before the migration is committed.
+alter table public.ledger_entries add constraint ledger_entries_waiver_check check (kind::text <> 'waiver' or session_id is not null and amount > 0);
+create unique index ledger_entries_refund_key on public.ledger_entries (session_id, reference) where kind = 'refund' and reference is not null;
+create unique index ledger_entries_correction_key on public.ledger_entries (reference) where kind = 'correction' and reference is not null;
+drop policy "Account holders read their entries, operators charges at their stations, admins all" on public.ledger_entries;
+create policy "Account holders read their entries, operators charges at their stations, admins all" on public.ledger_entries for select to authenticated
+  using (client_id = (select u.client_id from public.users as u where u.id = (select auth.uid()) and u.is_active)
+         or (select private.is_admin())
+         or kind::text in ('charge', 'refund', 'waiver') and exists (
+              select from public.charging_sessions as s
+               where s.id = session_id and s.station_id = any ((select private.operated_station_ids())::text[])));
+
+create index charging_sessions_pending_idx on public.charging_sessions (client_id) where status = 'pending';
+
+-- They have one argument more.
+drop function public.correct_balance(uuid, numeric, text);
+drop function public.refund_session(uuid, numeric, text);
+
+-- Accounts
+
+create or replace function private.take_hold(p_session public.charging_sessions, p_tariff jsonb, p_at timestamptz, p_partly boolean,
+  out problem text, out wanted numeric, out available numeric, out unpaid numeric, out currency text, out taken numeric)
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  perform private.lock_accounts(array[p_session.client_id]);
+  perform private.expire_starts(p_client_id => p_session.client_id);
+  perform private.collect_unpaid(p_session.client_id);
+  select f.*, 0 into problem, wanted, available, unpaid, currency, taken
+    from private.check_funds(p_session.client_id, p_session.limit_energy_kwh, p_session.limit_amount, p_tariff, p_at, p_partly) as f;
+  if problem is null and least(wanted, available) > 0 then
+    taken := least(wanted, available);
+    insert into public.ledger_entries (client_id, kind, amount, session_id, note)
+    values (p_session.client_id, 'hold', -taken, p_session.id, format('%s, connector %s', p_session.station_id, p_session.connector_id));
+  end if;
+end $$;
+comment on function private.take_hold is 'check_funds(), and the hold is booked. The caller adds taken to charging_sessions.held_amount.';
+
+create or replace function private.check_text(p_text text, p_name text) returns void
+language plpgsql immutable set search_path = ''
+as $$
+begin
+  if coalesce(btrim(p_text), '') = '' or char_length(p_text) > 500 then
+    perform private.fail(400, 'OCARG', p_name || ' must be a text of 1 to 500 characters', 'It stands in the ledger and says what the entry is for.');
+  end if;
+end $$;
+comment on function private.check_text is 'Ends the request with 400 OCARG unless the text, an argument of this name, can stand in the ledger.';
+
+create or replace function private.check_repeat(p_entry public.ledger_entries, p_client_id uuid, p_amount numeric) returns void
+language plpgsql immutable set search_path = ''
+as $$
+begin
+  if (p_entry.client_id, p_entry.amount) is distinct from (p_client_id, p_amount) then
+    perform private.fail(409, 'OCPMT', format('reference "%s" is that of another booking', p_entry.reference), 'A reference names one booking: its account and amount do not change.');
+  end if;
+end $$;
+comment on function private.check_repeat is 'Ends the request with 409 OCPMT unless the entry that has the reference is the booking that is asked for again.';
+
+create or replace function private.account_for_booking(p_client_id uuid, p_amount numeric, p_text text, p_name text) returns public.clients
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_account public.clients;
+begin
+  perform private.check_text(p_text, p_name);
+  perform private.lock_accounts(array[p_client_id]);
+  select * into v_account from public.clients where id = p_client_id and kind = 'account';
+  if not found then
+    perform private.fail(404, 'OCCLI', 'no such account', 'client_id is the id of a row of clients of kind account.');
+  end if;
+  -- NaN and infinity are greater than every number
+  if not coalesce(abs(p_amount) between 0.0001 and 1e9, false) or p_amount <> round(p_amount, private.currency_digits(v_account.currency)) then
+    perform private.fail(400, 'OCARG', 'amount must be money: not 0, at most 1000000000, in whole minor units',
+      format('%s has %s decimals.', v_account.currency, private.currency_digits(v_account.currency)));
+  end if;
+  perform private.expire_starts(p_client_id => p_client_id);
+  return v_account;
+end $$;
+comment on function private.account_for_booking is 'The account, locked, when amount and text can be booked; holds whose time is up are released first. 404 OCCLI, 400 OCARG.';
+
+create or replace function public.top_up_account(client_id uuid, amount numeric, reference text, note text default null) returns public.ledger_entries
+language plpgsql volatile set search_path = ''
+security definer  -- nobody writes the ledger but through functions; the rights are checked below
+as $$
+declare
+  v_account public.clients;
+  v_entry public.ledger_entries;
+begin
+  perform private.assert_treasurer();
+  if top_up_account.amount < 0 then
+    perform private.fail(400, 'OCARG', 'a top-up must be more than 0', 'Money goes out by correct_balance().');
+  end if;
+  -- Two accounts, one reference: the second waits here and then finds the first, rather than failing at the index.
+  perform pg_advisory_xact_lock(hashtextextended('top-up ' || top_up_account.reference, 0));
+  v_account := private.account_for_booking(top_up_account.client_id, top_up_account.amount, top_up_account.reference, 'reference');
+  select * into v_entry from public.ledger_entries as e where e.kind = 'top_up' and e.reference = top_up_account.reference;
+  if found then
+    perform private.check_repeat(v_entry, top_up_account.client_id, top_up_account.amount);
+    return v_entry;
+  end if;
+  insert into public.ledger_entries (client_id, kind, amount, reference, note, created_by)
+  values (v_account.id, 'top_up', top_up_account.amount, top_up_account.reference, top_up_account.note, auth.uid())
+  returning * into v_entry;
+  perform private.collect_unpaid(v_account.id);
+  return v_entry;
+end $$;
+comment on function public.top_up_account is 'For admins and payment services: adds money to an account. reference names the payment: the same one again gives the first entry back. '
+  'What the account owes is charged at once. 404 OCCLI, 400 OCARG, 409 OCPMT, 403 OCPRM.';
+
+create or replace function public.correct_balance(client_id uuid, amount numeric, reason text, reference text default null) returns public.ledger_entries
+language plpgsql volatile set search_path = ''
+security definer  -- as top_up_account
+as $$
+declare
+  v_account public.clients;
+  v_entry public.ledger_entries;
+begin
+  perform private.assert_treasurer();
+  if correct_balance.reference is not null then
+    perform private.check_text(correct_balance.reference, 'reference');
+    perform pg_advisory_xact_lock(hashtextextended('correction ' || correct_balance.reference, 0));  -- as top_up_account
+  end if;
+  v_account := private.account_for_booking(correct_balance.client_id, correct_balance.amount, correct_balance.reason, 'reason');
+  select * into v_entry from public.ledger_entries as e where e.kind = 'correction' and e.reference = correct_balance.reference;
+  if found then
+    perform private.check_repeat(v_entry, correct_balance.client_id, correct_balance.amount);
+    return v_entry;
+  end if;
+  insert into public.ledger_entries (client_id, kind, amount, reference, note, created_by)
+  values (v_account.id, 'correction', correct_balance.amount, correct_balance.reference, correct_balance.reason, auth.uid())
+  returning * into v_entry;
+  perform private.collect_unpaid(v_account.id);
+  return v_entry;
+end $$;
+comment on function public.correct_balance is 'For admins: adds amount to a balance, or takes it away where it is negative, below zero too (a payment that was called back). '
+  'With a reference once: the same one again gives the first entry back. Without one each call books. 404 OCCLI, 400 OCARG, 409 OCPMT, 403 OCPRM.';
+
+create or replace function private.session_payer(p_session_id uuid, p_hint text) returns uuid
+language plpgsql stable set search_path = ''
+as $$
+declare
+  v_session public.charging_sessions;
+begin
+  select * into v_session from public.charging_sessions as s where s.id = p_session_id and private.operates_station(s.station_id);
+  if not found then
+    perform private.fail(404, 'OCSES', 'no such session', p_hint);
+  end if;
+  return v_session.client_id;
+end $$;
+comment on function private.session_payer is 'Who pays for a session; null: nobody. 404 OCSES, unless the caller runs its station.';
+
+create or replace function public.refund_session(session_id uuid, amount numeric, reason text, reference text default null) returns public.ledger_entries
+language plpgsql volatile set search_path = ''
+security definer  -- as top_up_account
+as $$
+declare
+  v_client_id uuid;
+  v_charged numeric;
+  v_entry public.ledger_entries;
+begin
+  perform private.assert_person();
+  v_client_id := private.session_payer(refund_session.session_id, 'Operators refund the sessions of their own stations.');
+  if refund_session.amount < 0 then
+    perform private.fail(400, 'OCARG', 'a refund must be more than 0', 'Give the amount that the driver gets back.');
+  end if;
+  if refund_session.reference is not null then
+    perform private.check_text(refund_session.reference, 'reference');
+  end if;
+  if not exists (select from public.ledger_entries as e where e.session_id = refund_session.session_id and e.kind = 'charge') then
+    perform private.fail(409, 'OCRFD', 'no account was charged for this session', 'Only what was charged can be given back.');
+  end if;
+  perform private.account_for_booking(v_client_id, refund_session.amount, refund_session.reason, 'reason');
+  select * into v_entry from public.ledger_entries as e
+   where e.session_id = refund_session.session_id and e.kind = 'refund' and e.reference = refund_session.reference;
+  if found then
+    perform private.check_repeat(v_entry, v_client_id, refund_session.amount);
+    return v_entry;
+  end if;
+  select -sum(e.amount) into v_charged from public.ledger_entries as e
+   where e.session_id = refund_session.session_id and e.kind in ('charge', 'waiver', 'refund');
+  if refund_session.amount > v_charged then
+    perform private.fail(409, 'OCRFD', format('at most %s can be given back', v_charged), 'All refunds of a session together are at most what was charged and not waived.');
+  end if;
+  insert into public.ledger_entries (client_id, kind, amount, session_id, reference, note, created_by)
+  values (v_client_id, 'refund', refund_session.amount, refund_session.session_id, refund_session.reference, refund_session.reason, auth.uid())
+  returning * into v_entry;
+  perform private.collect_unpaid(v_client_id);
+  return v_entry;
+end $$;
+comment on function public.refund_session is 'For operators, at their stations, and admins: gives money of a session back to the account that paid, in total at most what was charged. '
+  'What the account owes is charged from it. With a reference once for a session: the same one again gives the first entry back. Without one each call books. '
+  '404 OCSES, OCCLI, 400 OCARG, 409 OCRFD, OCPMT, 403 OCPRM.';
+
+create or replace function public.waive_unpaid(session_id uuid, reason text) returns public.ledger_entries
+language plpgsql volatile set search_path = ''
+security definer  -- as top_up_account
+as $$
+declare
+  v_client_id uuid;
+  v_unpaid numeric;
+  v_entry public.ledger_entries;
+begin
+  perform private.assert_person();
+  v_client_id := private.session_payer(waive_unpaid.session_id, 'Operators waive what is unpaid of the sessions of their own stations.');
+  perform private.check_text(waive_unpaid.reason, 'reason');
+  perform private.lock_accounts(array[v_client_id]);
+  select * into v_entry from public.ledger_entries as e where e.session_id = waive_unpaid.session_id and e.kind = 'waiver';
+  if found then
+    return v_entry;  -- asked for twice
+  end if;
+  select s.unpaid_amount into v_unpaid from public.charging_sessions as s where s.id = waive_unpaid.session_id for update;
+  if v_unpaid = 0 then
+    perform private.fail(409, 'OCPAI', 'nothing of this session is unpaid', 'What was charged is given back with refund_session().');
+  end if;
+  -- Charged like a payment, and given by the operator of the station: the bill is closed, and the balance is what it was.
+  insert into public.ledger_entries (client_id, kind, amount, session_id, note, created_by)
+  values (v_client_id, 'waiver', v_unpaid, waive_unpaid.session_id, waive_unpaid.reason, auth.uid())
+  returning * into v_entry;
+  insert into public.ledger_entries (client_id, kind, amount, session_id, reference, note, created_by)
+  values (v_client_id, 'charge', -v_unpaid, waive_unpaid.session_id, 'waived ' || v_unpaid, 'What was missing for the bill, waived', auth.uid());
+  update public.charging_sessions as s
+     set unpaid_amount = 0, flags = array_append(array_remove(s.flags, 'unpaid'), 'waived')
+   where s.id = waive_unpaid.session_id;
+  return v_entry;
+end $$;
+comment on function public.waive_unpaid is 'For operators, at their stations, and admins: asks no more for what is unpaid of a session. The ledger gets a waiver and a charge of the same amount, so the '
+  'balance stays what it is; the account may start again. A repeat gives the first waiver back. 404 OCSES, 400 OCARG, 409 OCPAI, 403 OCPRM.';
+
+-- Commands and charges
+
+create or replace function private.begin_charge(p_user_id uuid, p_station public.stations, p_connector_id integer, p_limit_energy_kwh numeric,
+  p_limit_amount numeric) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_connector public.connectors;
+  v_session public.charging_sessions;
+  v_client_id uuid;
+  v_tariff jsonb;
+  v_hold record;
+begin
+  -- as they are stored; NaN and infinity are greater than every number
+  if not coalesce(round(p_limit_energy_kwh, 3) between 0.001 and 1e9, true) or not coalesce(round(p_limit_amount, 2) between 0.01 and 1e9, true) then
+    perform private.fail(400, 'OCARG', 'a limit must be more than 0 and at most 1000000000', 'Leave a limit out to charge without it.');
+  end if;
+  select client_id into v_client_id from public.users where id = p_user_id;
+  if exists (select from public.clients where id = v_client_id and status <> 'active') then
+    perform private.fail(403, 'OCBLK', 'the account is not active', 'Ask the operator of the service.');
+  end if;
+  if p_station.status <> 'active' then
+    perform private.fail(409, 'OCINA', format('station "%s" is out of service (%s)', p_station.id, p_station.status), 'Choose another station.');
+  end if;
+  perform private.assert_registered(p_station, 'RemoteStartTransaction');
+  if not private.is_online(p_station.id) then
+    perform private.fail(409, 'OCOFF', format('station "%s" is offline', p_station.id), 'Try again when station_status says online.');
+  end if;
+
+  perform private.lock_stations(array[p_station.id]);  -- of two who press at the same time one is second
+  -- A start that came to nothing a moment ago is in nobody's way.
+  perform private.lock_accounts(array(select s.client_id from public.charging_sessions as s where s.station_id = p_station.id and s.status = 'pending') || v_client_id);
+  perform private.expire_starts(p_station_id => p_station.id);
+  if p_connector_id is null then
+    -- Pressed twice: the connector chosen then. Else where the car is plugged in, else the first that is free.
+    select c.* into v_connector from public.connectors as c
+      left join public.charging_sessions as s on s.station_id = c.station_id and s.connector_id = c.number and s.status in ('pending', 'started')
+       and not private.is_abandoned(s, c)
+     where c.station_id = p_station.id
+       and (s.id is null and coalesce(c.status, 'Available') in ('Preparing', 'Available', 'Finishing')
+            or s.status = 'pending' and s.user_id is not distinct from p_user_id)
+     order by s.id is null, c.status is distinct from 'Preparing', coalesce(c.status, 'Available') <> 'Available', c.number
+     limit 1;
+    if not found then
+      if exists (select from public.connectors as c where c.station_id = p_station.id) then
+        perform private.fail(409, 'OCBSY', format('station "%s" has no free connector', p_station.id), 'Try again later.');
+      end if;
+      perform private.ensure_connector(p_station.id, 1);
+      select c.* into v_connector from public.connectors as c where c.station_id = p_station.id;
+    end if;
+  else
+    select c.* into v_connector from public.connectors as c
+     where c.station_id = p_station.id and c.number = p_connector_id;
+    if not found then
+      perform private.fail(404, 'OCCON', format('station "%s" has no connector %s', p_station.id, p_connector_id),
+        'station_status lists the connectors.');
+    end if;
+    if v_connector.status in ('Faulted', 'Unavailable', 'Reserved') then
+      perform private.fail(409, 'OCUNA', format('connector %s is %s', v_connector.number, v_connector.status), 'Choose another connector.');
+    end if;
+  end if;
+
+  select * into v_session from public.charging_sessions as s
+   where s.station_id = p_station.id and s.connector_id = v_connector.number and s.status in ('pending', 'started')
+     and not private.is_abandoned(s, v_connector)
+   order by s.created_at desc limit 1;
+  if found then
+    if v_session.status = 'pending' and v_session.user_id is not distinct from p_user_id
+       and (v_session.limit_energy_kwh, v_session.limit_amount) is not distinct from (p_limit_energy_kwh::numeric(14, 3), p_limit_amount::numeric(14, 2)) then
+      return v_session;  -- pressed twice
+    end if;
+    perform private.fail(409, 'OCBSY', format('connector %s is in use', v_connector.number), 'Stop that session first, or choose another connector.');
+  end if;
+
+  v_tariff := private.tariff_snapshot(p_station.id, v_connector.number, now(), v_client_id);
+  insert into public.charging_sessions as s (station_id, connector_id, user_id, client_id, id_tag, limit_energy_kwh, limit_amount, currency,
+      expires_at)
+  values (p_station.id, v_connector.number, (select u.id from public.users as u where u.id = p_user_id),
+      v_client_id,
+      -- 14 hex digits: what every reader's and station's idea of a tag admits
+      upper(left(replace(gen_random_uuid()::text, '-', ''), 14)),
+      p_limit_energy_kwh, p_limit_amount,
+      coalesce(v_tariff ->> 'currency', p_station.currency),
+      now() + interval '2 minutes')
+  returning * into v_session;
+  select * into v_hold from private.take_hold(v_session, v_tariff, now(), v_session.limit_type = 'none');
+  if v_hold.problem = 'no_funds' then
+    perform private.fail(402, 'OCBAL', format('the account does not cover this charge: %s %s are available', v_hold.available, v_hold.currency)
+      || case when v_session.limit_type <> 'none' then format(', %s needed', v_hold.wanted) else '' end, 'Top the account up, or set a lower limit.');
+  elsif v_hold.problem = 'unpaid_before' then
+    perform private.fail(402, 'OCDUE', format('%s %s are unpaid from earlier sessions', v_hold.unpaid, v_hold.currency), 'Top the account up: what it owes is charged at once.');
+  elsif v_hold.problem = 'wrong_currency' then
+    perform private.fail(409, 'OCCUR', format('the account is in %s, the station''s prices are in %s', v_hold.currency, v_session.currency), 'Use an account in the station''s currency.');
+  elsif v_hold.problem = 'no_account' then
+    perform private.fail(402, 'OCACC', 'no account pays for this user', 'An admin sets users.client_id.');
+  end if;
+  if v_hold.taken > 0 then
+    update public.charging_sessions as s set held_amount = v_hold.taken where s.id = v_session.id returning * into v_session;
+  end if;
+  insert into public.commands (station_id, action, payload, session_id)
+  values (p_station.id, 'RemoteStartTransaction',
+      jsonb_build_object('connectorId', v_session.connector_id, 'idTag', v_session.id_tag), v_session.id);
+  return v_session;
+end $$;
+comment on function private.begin_charge is 'A pending session for this user, its hold and its RemoteStartTransaction.';
+
+create or replace function public.stop_charge(session_id uuid) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+security definer  -- as start_charge
+as $$
+declare
+  v_session public.charging_sessions;
+begin
+  perform private.assert_person();
+  perform private.lock_stations(array(select s.station_id from public.charging_sessions as s where s.id = stop_charge.session_id));
+  select * into v_session from public.charging_sessions as s
+   where s.id = stop_charge.session_id and (s.user_id = auth.uid() or private.operates_station(s.station_id)) for update;
+  if not found then
+    perform private.fail(404, 'OCSES', 'no such session', 'Sessions of others cannot be stopped.');
+  end if;
+  if v_session.status = 'pending' then
+    update public.commands as c set status = 'cancelled', error = 'the charge was called off'
+     where c.session_id = v_session.id and c.status = 'queued';
+    if v_session.expires_at <= now()
+       or not exists (select from public.commands as c where c.session_id = v_session.id and c.status in ('sent', 'accepted', 'timed_out')) then
+      update public.charging_sessions as s set status = 'stopped', stop_reason = 'Remote', stop_requested_at = now(), expires_at = null
+       where s.id = v_session.id returning * into v_session;
+    else
+      -- the station knows already: its StartTransaction, if it still comes, is answered with a stop
+      update public.charging_sessions as s set stop_requested_at = coalesce(s.stop_requested_at, now())
+       where s.id = v_session.id returning * into v_session;
+    end if;
+  elsif v_session.status = 'started' then
+    update public.charging_sessions as s set stop_requested_at = coalesce(s.stop_requested_at, now())
+     where s.id = v_session.id returning * into v_session;
+    perform private.queue_remote_stop(v_session);
+  end if;
+  return v_session;
+end $$;
+comment on function public.stop_charge is 'Stops a session of the signed-in user (operators: of their stations). Returns the session at once; it is stopped when the station says so. '
+  'A repeat does no harm. 404 OCSES, 403 OCPRM.';
+
+create or replace function private.waited_too_long(p_session public.charging_sessions) returns text
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_command public.commands;
+begin
+  select * into v_command from public.commands as c
+   where c.session_id = p_session.id and c.action = 'RemoteStartTransaction' order by c.created_at desc limit 1;
+  if p_session.status = 'pending' and (p_session.expires_at <= now() or v_command.status = 'expired'
+       or v_command.status = 'queued' and v_command.attempts = 0 and v_command.expires_at <= now()) then
+    return case when v_command.status = 'accepted' then 'the station accepted, but no charge began' else 'the station could not be reached' end;
+  end if;
+  return null;
+end $$;
+comment on function private.waited_too_long is 'Why a pending session comes to nothing: its time, or that of the command that was to start it, is up. Else null.';
+
+create or replace function private.expire_starts(p_client_id uuid default null, p_station_id text default null) returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  -- As expire_waiting(): nobody is waited for.
+  perform private.fail_session(w.id, w.error)
+    from (select s.id, s.client_id, e.error
+            from public.charging_sessions as s
+           cross join lateral (select private.waited_too_long(s) as error offset 0) as e
+           where s.status = 'pending' and (p_client_id is null or s.client_id = p_client_id) and (p_station_id is null or s.station_id = p_station_id)
+             and e.error is not null
+             for update of s skip locked) as w
+   where private.try_lock_account(w.client_id);
+end $$;
+comment on function private.expire_starts is 'Ends pending sessions that waited too long, of one payer or at one station or all, and so releases their holds. For the housekeeping, and for '
+  'those who need money or a connector now, while it may be that no bridge runs.';
+
+create or replace function private.expire_waiting() returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  -- What somebody else works on at this moment is left for the next time: nobody waits for the housekeeping, nor it for them.
+  update public.commands
+     set status = case attempts when 0 then 'expired' else 'timed_out' end::public.command_status,
+         error = case attempts when 0 then 'it could not be sent in time: the station was away or busy'
+                 else 'the connection was lost before the station answered; whether it acted is not known' end
+   where id in (select id from public.commands where status = 'queued' and expires_at <= now() for update skip locked);
+  update public.commands set status = 'timed_out', error = format('no answer within %s s', timeout_s)
+   where id in (select id from public.commands
+                 where status = 'sent' and sent_at < now() - make_interval(secs => timeout_s + 30)  -- the bridge says it sooner, if it lives
+                   for update skip locked);
+  perform private.expire_starts();
+end $$;
+comment on function private.expire_waiting is 'Ends what waited too long: commands and pending sessions.';
+
+-- What comes in
+
+create or replace function public.ocpp_ingest(events jsonb) returns jsonb
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+security definer  -- the bridge holds no grant on the tables
+as $$
+declare
+  v_replies jsonb[] := '{}';
+  v_row record;
+  v_error text;
+  v_books boolean;
+begin
+  perform private.assert_bridge();
+  if jsonb_typeof(events) is distinct from 'array' then
+    perform private.fail(400, 'OCARG', 'events must be a JSON array', 'docs/architecture.md describes the events.');
+  end if;
+  if jsonb_array_length(events) = 0 then
+    return '[]';
+  end if;
+  perform private.lock_stations(array(select event ->> 'station_id' from jsonb_array_elements(events) as event));
+  -- Whatever may move money: MeterValues alone take their accounts at the end, in order.
+  v_books := exists (select from jsonb_array_elements(events) as e
+                      where e ->> 'kind' = 'answer' or e ->> 'action' in ('StartTransaction', 'StopTransaction'));
+  begin
+    if v_books then
+      perform private.lock_accounts_of(events);
+    end if;
+    return private.ingest_together(events);
+  exception when others then
+    if jsonb_array_length(events) > 60 then  -- more exception blocks than that slow every other backend
+      perform private.fail(400, 'OCARG', 'at most 60 events where one of them fails: ' || sqlerrm, 'Send them again in smaller requests.');
+    end if;
+  end;
+  -- One of them is bad: each by itself, so that it touches no other.
+  perform private.lock_accounts_of(events);
+  for v_row in select event from jsonb_array_elements(events) with ordinality as a (event, n) order by n loop
+    begin
+      v_replies := v_replies || (private.ingest_together(jsonb_build_array(v_row.event)) -> 0);
+    exception when deadlock_detected or serialization_failure then
+      raise;  -- of all nothing is kept, and the bridge sends all again
+    when others then
+      get stacked diagnostics v_error = message_text;
+      raise warning 'event % of station % was not stored: % (%)', coalesce(v_row.event ->> 'action', v_row.event ->> 'kind'),
+        v_row.event ->> 'station_id', v_error, sqlstate;
+      v_replies := v_replies || jsonb_build_object('error', jsonb_build_object('code', 'InternalError',
+        'description', 'not stored, send it again', 'details', '{}'::jsonb),
+        'log', jsonb_build_object('level', 'ERROR', 'message', format('%s was not stored: %s (%s)',
+          coalesce(v_row.event ->> 'action', v_row.event ->> 'kind'), v_error, sqlstate)));
+    end;
+  end loop;
+  return to_jsonb(v_replies);
+end $$;
+comment on function public.ocpp_ingest is 'For bridges: events of stations in, replies out, aligned with them. Safe to repeat. '
+  'An event that fails gets an InternalError of its own and touches no other.';
+
+grant execute on function public.correct_balance, public.refund_session, public.waive_unpaid to authenticated, service_role;
