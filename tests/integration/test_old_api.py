@@ -248,6 +248,43 @@ async def test_slashes_at_the_end_and_head_do_no_harm(driver: Ways) -> None:
     assert (head.status_code, head.content) == (200, b"")
 
 
+async def test_an_id_of_a_station_may_be_written_in_any_case(operator: Ways) -> None:
+    """As in commands: no two ids differ in case only."""
+    await operator.post("stations", {"serial_number": "Any_Case%1", "location_id": YARD})
+    await operator.post("stations", {"serial_number": "AnyXCase21", "location_id": YARD})  # no pattern finds this one
+    for path in ("stations/any_case%251", "status/ANY_CASE%251"):
+        shown = await operator.get(path)
+        assert shown.get("id", shown.get("station_id")) == "Any_Case%1"
+    refused(await operator.old.get("stations/any_case_1"), 404, "OCSTA")
+    refused(await operator.old.get("stations/any*case*1"), 404, "OCSTA")
+    assert (await operator.put("stations/any_case%251", id="any_case%1", price_per_kwh=17))["id"] == "Any_Case%1"
+    assert (await operator.get("tariffs/any_case%251"))["price_per_kwh"] == 17
+    (shown,) = await operator.get("tariffs", station_id="any_case%1")
+    assert shown["station_id"] == "Any_Case%1"
+    assert await operator.delete("tariffs/any_case%251") == {"status": "deleted"}
+    refused(await operator.old.delete("tariffs/any_case%251"), 404, "OCROW")
+    refused(await operator.old.put("stations/kg-osh-001", json={"price_per_kwh": 1}), 403, "OCPRM")
+
+
+async def test_what_is_null_in_something_new_is_left_out(operator: Ways) -> None:
+    """Clients that fill a form's gaps with null get what they would get without them."""
+    gaps = dict.fromkeys(("address", "city", "country", "latitude", "longitude", "client_id"))
+    location = await operator.post("locations", {"name": "Gaps", **gaps})
+    assert (location["country"], location["client_id"]) == ("KG", COMPANY)
+    gaps = dict.fromkeys(("id", "model", "connector_types", "status", "currency", "connectors_count", "admin_id"))
+    body = {"serial_number": "GAPS-1", "location_id": location["id"], "installation_date": "2026-05-06T00:00:00.000Z"}
+    station = await operator.post("stations", {**gaps, **body})
+    assert (station["id"], station["status"], station["currency"]) == ("GAPS-1", "active", "KGS")
+    assert (station["connector_types"], station["installation_date"]) == ([], "2026-05-06")
+    plan = await operator.post("tariff_plans", {"name": "Gaps", "is_active": None, "is_default": None})
+    assert (plan["is_active"], plan["is_default"]) == (True, False)
+    gaps = dict.fromkeys(("connector_type", "power_range_min", "currency", "time_start", "time_end", "priority"))
+    needed = {"tariff_plan_id": plan["id"], "name": "Gaps", "tariff_type": "per_kwh", "price": 1}
+    rule = await operator.post("tariff_rules", {**needed, **gaps})
+    assert (rule["connector_type"], rule["time_start"], rule["time_end"]) == ("ALL", "00:00:00", "23:59:59")
+    refused(await operator.old.post("stations", json={**body, "installation_date": "2026-02-30"}), 422, "OCVAL")
+
+
 async def test_strange_ids_are_unknown_ones(driver: Ways) -> None:
     for station_id in ("a%20b", "%0A", "eq.TEST-001", "TEST-001)%2Cor(id.eq.X", "%F0%9F%94%8C", "..%2F..", "*"):
         refused(await driver.old.get(f"status/{station_id}"), 404, "OCSTA")

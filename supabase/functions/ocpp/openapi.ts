@@ -25,7 +25,8 @@ const PARAMETERS: Record<string, Json> = {
 const INTRODUCTION = "The paths of the old service, for clients that have not moved to Supabase's own API yet. " +
   "Every call needs the access token of a signed-in user (Supabase Auth); row-level security decides what it sees. " +
   "Errors are `application/problem+json` with a `code`; `detail` is as the old service had it. Successful calls answer 200. " +
-  "Fields that are not known are ignored. Lists hold at most 1,000 rows: where there are more, a `Link` header with " +
+  "Fields that are not known are ignored; in what makes something, null is the same as leaving a field out. A station's id may be written " +
+  "in any case. Lists hold at most 1,000 rows: where there are more, a `Link` header with " +
   '`rel="next"` names the rest. Ids are strings, money and energy are numbers, times are ISO 8601.';
 
 export const document: Json = {
@@ -67,6 +68,22 @@ function paths(): Json {
   return found;
 }
 
+/** Where the id of what was made leads on. */
+function links(answer: Route["answer"]): Json {
+  const one = routes.find((route) => route.method === "GET" && route.path.endsWith("/{id}") && route.answer === answer);
+  if (one === undefined) return {};
+  const more = routes.filter(({ path }) => path === one.path);
+  return {
+    links: Object.fromEntries(
+      more.map(({ id, summary }) => [id, {
+        operationId: id,
+        parameters: { id: "$response.body#/id" },
+        description: summary,
+      }]),
+    ),
+  };
+}
+
 function operation(route: Route): Json {
   const inPath = [...route.path.matchAll(/{(\w+)}/g)].map(([, name]) => ({
     name,
@@ -77,7 +94,8 @@ function operation(route: Route): Json {
   const required = route.query?.required as string[] | undefined ?? [];
   const inQuery = Object.entries(route.query?.properties ?? {}).map(([name, property]) => {
     const { description, ...schema } = property as Json;
-    return { name, in: "query", required: required.includes(name), description, schema };
+    const blank = schema.type === "string" && { allowEmptyValue: true }; // a filter for nothing is left out
+    return { name, in: "query", required: required.includes(name), ...blank, description, schema };
   });
   const answer = route.list ? { type: "array", items: ref(route.answer) } : ref(route.answer);
   const refuses = new Set([...route.refuses, 401, 503]);
@@ -98,6 +116,7 @@ function operation(route: Route): Json {
           headers: { Link: { description: 'rel="next" when there are more', schema: { type: "string" } } },
         }),
         content: { "application/json": { schema: answer } },
+        ...(route.method === "POST" && links(route.answer)),
       },
       ...Object.fromEntries(
         [...refuses].sort().map((status) => [status, { $ref: `#/components/responses/E${status}` }]),

@@ -68,6 +68,37 @@ async function list(
 
 const equal = (value: unknown) => value === undefined ? undefined : `eq.${value}`;
 
+/**
+ * What `find` gives for a station whose id may be written in any case: commands take it so, and no two ids differ in case only.
+ * Whoever writes it as it is stored pays for one request.
+ */
+async function inAnyCase<T>(
+  rest: Rest,
+  id: string,
+  find: (id: string) => Promise<T | undefined>,
+): Promise<T | undefined> {
+  const found = await find(id);
+  if (found !== undefined) return found;
+  const alike = await rest.rows("stations", { select: "id", id: `ilike.${id.replace(/[\\%_]/g, "\\$&")}` });
+  const stored = alike.map((row) => String(row.id)).find((other) => sameId(other, id)); // PostgREST takes * for any text
+  return stored === undefined || stored === id ? undefined : await find(stored);
+}
+const sameId = (a: string, b: string) => a.toLowerCase() === b.toLowerCase();
+
+/** A list, perhaps of one station only. */
+async function listOf(
+  call: Call<{ station_id?: string; limit?: number; offset?: number }, unknown>,
+  pageOf: (station?: string) => Promise<Page>,
+): Promise<Page> {
+  const { station_id } = call.query;
+  if (station_id === undefined) return await pageOf();
+  const found = await inAnyCase(call.rest, station_id, async (id) => {
+    const page = await pageOf(equal(id));
+    return page.rows.length > 0 ? page : undefined;
+  });
+  return found ?? { rows: [], more: false };
+}
+
 /** The row with this id. Raises Problem: 404, also for an id that is no UUID. */
 async function one(rest: Rest, table: string, columns: string, id: string, what: string): Promise<Row> {
   if (!UUID.test(id)) throw notFound(what);
@@ -80,12 +111,32 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const noStation = (id: string) =>
   new Problem(404, "OCSTA", `station "${id.slice(0, 64)}" is not known`, "GET /stations lists the stations.");
 
-/** The changed station. Raises Problem: 403 for one that others run, 404 for one that the caller cannot see. */
-async function changeStation(rest: Rest, id: string, select: string, changes: Row, filters: Query = {}): Promise<Row> {
-  const [row] = await rest.update("stations", { select, id: `eq.${id}`, ...filters }, changes);
-  if (row !== undefined) return row;
-  const [seen] = await rest.rows("stations", { select: "id", id: `eq.${id}`, ...filters });
-  throw seen === undefined ? noStation(id) : forbidden(`station "${id}" is not yours to change`);
+/** The station, with every field. Raises Problem 404. */
+async function stationRow(rest: Rest, id: string): Promise<Row> {
+  const query = { select: shapes.STATION_COLUMNS };
+  const row = await inAnyCase(rest, id, async (id) => (await rest.rows("stations", { ...query, id: `eq.${id}` }))[0]);
+  if (row === undefined) throw noStation(id);
+  return row;
+}
+
+/** The changed station. Raises Problem: 403 for one that others run, `missing` for one that the caller cannot see. */
+async function changeStation(
+  rest: Rest,
+  id: string,
+  select: string,
+  changes: Row,
+  filters: Query = {},
+  missing = noStation(id),
+): Promise<Row> {
+  const change = async (id: string) => {
+    const [row] = await rest.update("stations", { select, id: `eq.${id}`, ...filters }, changes);
+    if (row !== undefined) return row;
+    const [seen] = await rest.rows("stations", { select: "id", id: `eq.${id}`, ...filters });
+    if (seen !== undefined) throw forbidden(`station "${id}" is not yours to change`);
+  };
+  const row = await inAnyCase(rest, id, change);
+  if (row === undefined) throw missing;
+  return row;
 }
 
 function chargeLimits(body: Requests["StartCharge"]): Row {
@@ -121,10 +172,12 @@ export const routes: Route[] = [
     summary: "Whether a station is connected",
     answer: "Connection",
     refuses: [404],
-    handle: async ({ rest, params }) => {
-      const found = await rest.rows("station_status", { select: shapes.STATUS, station_id: `eq.${params.station_id}` });
-      if (found.length === 0) throw noStation(params.station_id);
-      return shapes.stationState(found[0]);
+    handle: async ({ rest, params: { station_id: id } }) => {
+      const query = { select: shapes.STATUS };
+      const find = async (id: string) => (await rest.rows("station_status", { ...query, station_id: `eq.${id}` }))[0];
+      const row = await inAnyCase(rest, id, find);
+      if (row === undefined) throw noStation(id);
+      return shapes.stationState(row);
     },
   }),
   route({
@@ -133,18 +186,25 @@ export const routes: Route[] = [
     id: "sendCommand",
     tag: "Commands",
     summary: "Send an OCPP command to a station",
-    description: "For operators (their own stations) and admins. What becomes of it: table `commands`, " +
-      "or the Realtime topic `command:{id}`.",
+    description: "For operators (their own stations) and admins; drivers may send RemoteStopTransaction for a charge " +
+      "of their own. What becomes of it: table `commands`, or the Realtime topic `command:{id}`.",
     body: "SendCommand",
     answer: "CommandSent",
     refuses: [400, 403, 404, 409],
     handle: async ({ rest, body }) => {
-      const args = { station_id: body.station_id, action: body.command, payload: body.payload ?? {} };
-      const row = await rest.rpc("send_command", args, { select: "id,station_id,action,status" });
+      const given = (body.payload ?? {}) as Row;
+      const payload = body.command === STOP ? withNumber(given) : given;
+      const args = { station_id: body.station_id, action: body.command, payload };
+      const row = await rest.rpc("send_command", args, { select: "id,station_id,status" }).catch(async (error) => {
+        const own = refusedStop(error, body.command) &&
+          await stopOwnCharge(rest, body.station_id, payload.transactionId);
+        if (!own) throw error;
+        return own;
+      });
       return {
         status: "sent",
         station_id: row.station_id,
-        command: row.action,
+        command: body.command,
         result: { id: row.id, status: row.status },
       };
     },
@@ -175,10 +235,11 @@ export const routes: Route[] = [
     list: true,
     refuses: [],
     handle: (call) =>
-      list(call, "charging_sessions", shapes.TRANSACTION, NEWEST_FIRST, {
-        start_time: "not.is.null",
-        station_id: equal(call.query.station_id),
-      }, shapes.transaction),
+      listOf(call, (station_id) =>
+        list(call, "charging_sessions", shapes.TRANSACTION, NEWEST_FIRST, {
+          start_time: "not.is.null",
+          station_id,
+        }, shapes.transaction)),
   }),
   route({
     method: "POST",
@@ -243,10 +304,11 @@ export const routes: Route[] = [
     list: true,
     refuses: [],
     handle: (call) =>
-      list(call, "charging_sessions", shapes.SESSION, NEWEST_FIRST, {
-        user_id: equal(call.query.user_id),
-        station_id: equal(call.query.station_id),
-      }, shapes.session),
+      listOf(call, (station_id) =>
+        list(call, "charging_sessions", shapes.SESSION, NEWEST_FIRST, {
+          user_id: equal(call.query.user_id),
+          station_id,
+        }, shapes.session)),
   }),
   route({
     method: "GET",
@@ -317,9 +379,10 @@ export const routes: Route[] = [
     answer: "Station",
     refuses: [400, 403, 404],
     handle: async ({ rest, body }) => {
-      const { connectors_count: count = 0, ...columns } = known("StationCreate", body) as Requests["StationCreate"];
+      const { connectors_count, ...columns } = toMake("StationCreate", body);
+      const count = Number(connectors_count ?? 0);
       const row: Row = { ...columns, id: columns.id ?? columns.serial_number };
-      const [made] = await rest.insert("stations", shapes.STATION_COLUMNS, row);
+      const made = await insertStation(rest, row);
       if (count === 0) return shapes.station(made);
       const types = body.connector_types ?? [];
       const connectors = Array.from({ length: count }, (_, index) => ({
@@ -357,7 +420,7 @@ export const routes: Route[] = [
     refuses: [400, 403, 404],
     handle: async ({ rest, params, body }) => {
       const { id = params.id, ...changes } = known("StationUpdate", body);
-      if (id !== params.id) {
+      if (!sameId(String(id), params.id)) {
         throw invalid("the id cannot change", [{ field: "/id", message: "must be that of the path" }]);
       }
       if (Object.keys(changes).length === 0) return shapes.station(await stationRow(rest, params.id));
@@ -387,7 +450,7 @@ export const routes: Route[] = [
     answer: "Location",
     refuses: [403, 404],
     handle: async ({ rest, body }) => {
-      const [row] = await rest.insert("locations", shapes.LOCATION_COLUMNS, known("LocationCreate", body));
+      const [row] = await rest.insert("locations", shapes.LOCATION_COLUMNS, toMake("LocationCreate", body));
       return shapes.location(row);
     },
   }),
@@ -426,7 +489,7 @@ export const routes: Route[] = [
     answer: "TariffPlan",
     refuses: [400, 403],
     handle: async ({ rest, body }) =>
-      (await rest.insert("tariff_plans", shapes.TARIFF_PLAN, known("TariffPlanCreate", body)))[0],
+      (await rest.insert("tariff_plans", shapes.TARIFF_PLAN, toMake("TariffPlanCreate", body)))[0],
   }),
   route({
     method: "GET",
@@ -464,7 +527,7 @@ export const routes: Route[] = [
     answer: "TariffRule",
     refuses: [400, 403, 404],
     handle: async ({ rest, body }) => {
-      const [row] = await rest.insert("tariff_rules", shapes.TARIFF_RULE, known("TariffRuleCreate", body));
+      const [row] = await rest.insert("tariff_rules", shapes.TARIFF_RULE, toMake("TariffRuleCreate", body));
       return shapes.tariffRule(row);
     },
   }),
@@ -505,7 +568,7 @@ export const routes: Route[] = [
     list: true,
     refuses: [],
     handle: (call) =>
-      list(call, "stations", shapes.TARIFF, "id", { ...PRICED, id: equal(call.query.station_id) }, shapes.tariff),
+      listOf(call, (id) => list(call, "stations", shapes.TARIFF, "id", { ...PRICED, id }, shapes.tariff)),
   }),
   route({
     method: "GET",
@@ -516,7 +579,9 @@ export const routes: Route[] = [
     answer: "Tariff",
     refuses: [404],
     handle: async ({ rest, params }) => {
-      const [row] = await rest.rows("stations", { select: shapes.TARIFF, id: `eq.${params.id}`, ...PRICED });
+      const query = { select: shapes.TARIFF, ...PRICED };
+      const find = async (id: string) => (await rest.rows("stations", { ...query, id: `eq.${id}` }))[0];
+      const row = await inAnyCase(rest, params.id, find);
       if (row === undefined) throw notFound("tariff");
       return shapes.tariff(row);
     },
@@ -531,7 +596,7 @@ export const routes: Route[] = [
     answer: "Deleted",
     refuses: [403, 404],
     handle: async ({ rest, params }) => {
-      await changeStation(rest, params.id, "id", { price_per_kwh: null }, PRICED);
+      await changeStation(rest, params.id, "id", { price_per_kwh: null }, PRICED, notFound("tariff"));
       return { status: "deleted" };
     },
   }),
@@ -546,9 +611,9 @@ export const routes: Route[] = [
     answer: "User",
     refuses: [400, 403, 404],
     handle: async ({ rest, admin, body }) => {
-      const { email, password, role = "operator", ...columns } = known("UserCreate", body) as Requests["UserCreate"];
-      await assertMayMake(role, rest);
-      const id = await admin.create(email, password);
+      const { email: _email, password: _password, role = "operator", ...columns } = toMake("UserCreate", body);
+      await assertMayMake(String(role), rest);
+      const id = await admin.create(body.email, body.password);
       try {
         const [row] = await rest.update("users", { select: shapes.USER, id: `eq.${id}` }, { role, ...columns });
         if (row === undefined) throw forbidden("only an admin may add users");
@@ -584,18 +649,63 @@ export const routes: Route[] = [
   }),
 ];
 
-const PRICED = { price_per_kwh: "not.is.null" };
+const STOP = "RemoteStopTransaction";
 
-async function stationRow(rest: Rest, id: string): Promise<Row> {
-  const [row] = await rest.rows("stations", { select: shapes.STATION_COLUMNS, id: `eq.${id}` });
-  if (row === undefined) throw noStation(id);
-  return row;
+/** The transaction's id as OCPP has it: the old shapes show it as a string. */
+function withNumber(payload: Row): Row {
+  const id = payload.transactionId;
+  return typeof id === "string" && /^[0-9]{1,10}$/.test(id) ? { ...payload, transactionId: Number(id) } : payload;
 }
+
+const refusedStop = (error: unknown, action: string) =>
+  error instanceof Problem && error.code === "OCPRM" && action === STOP;
+
+/** Drivers command no stations, but the old service had no other way to stop a charge. undefined: it is not theirs. */
+async function stopOwnCharge(rest: Rest, station: string, transaction: unknown): Promise<Row | undefined> {
+  if (!Number.isInteger(transaction)) return undefined;
+  const session = await inAnyCase(rest, station, async (station) => {
+    const query = { select: "id", station_id: `eq.${station}`, transaction_id: `eq.${transaction}` };
+    return (await rest.rows("charging_sessions", query))[0];
+  });
+  if (session === undefined) return undefined;
+  const { station_id, status } = await rest.rpc("stop_charge", { session_id: session.id }, {
+    select: "station_id,status",
+  });
+  const [command] = await rest.rows("commands", {
+    select: "id,station_id,status",
+    session_id: `eq.${session.id}`,
+    action: `eq.${STOP}`,
+    order: "created_at.desc",
+    limit: "1",
+  });
+  return command ?? { id: null, station_id, status };
+}
+
+const PRICED = { price_per_kwh: "not.is.null" };
 
 /** The fields of a body that its schema names: whatever else came is ignored. */
 function known<B extends keyof typeof requests>(name: B, body: Requests[B]): Row {
   const { properties } = shapes.requests[name] as unknown as TObject;
   return Object.fromEntries(Object.entries(body as Row).filter(([field]) => field in properties));
+}
+
+/** The columns of a new row: null is the same as nothing, which leaves the database its default. */
+function toMake<B extends keyof typeof requests>(name: B, body: Requests[B]): Row {
+  return Object.fromEntries(Object.entries(known(name, body)).filter(([, value]) => value !== null));
+}
+
+async function insertStation(rest: Rest, row: Row): Promise<Row> {
+  try {
+    return (await rest.insert("stations", shapes.STATION_COLUMNS, row))[0];
+  } catch (error) {
+    if (!(error instanceof Problem && error.code === "OCPRM") || row.location_id !== undefined) throw error;
+    throw new Problem(
+      403,
+      "OCPRM",
+      error.detail,
+      "An operator's station needs location_id: a location of the company.",
+    );
+  }
 }
 
 /** Claims of the caller's token. Not verified here: PostgREST verifies it with each request. */

@@ -6,13 +6,29 @@ import { type TObject, type TSchema, Value } from "../_shared/typebox.ts";
 import { document } from "./openapi.ts";
 import { asHtml, asText } from "./page.ts";
 import { caller, routes } from "./routes.ts";
-import { requests } from "./shapes.ts";
+import { requests, withTimes } from "./shapes.ts";
 
 /** Where Supabase is, and its keys. */
 export interface Settings {
   url: string;
   anonKey: string;
   serviceKey: string;
+}
+
+/**
+ * From the environment. The new kind of key comes first: the legacy one stays in the environment of a hosted project that
+ * has switched it off (https://github.com/supabase/supabase/issues/37648).
+ */
+export function settingsOf(env: Record<string, string>): Settings {
+  const key = (current: string, legacy: string) => {
+    const named: Record<string, string> = JSON.parse(env[current] || "{}");
+    return named.default || Object.values(named)[0] || env[legacy] || "";
+  };
+  return {
+    url: env.SUPABASE_URL ?? "",
+    anonKey: key("SUPABASE_PUBLISHABLE_KEYS", "SUPABASE_ANON_KEY"),
+    serviceKey: key("SUPABASE_SECRET_KEYS", "SUPABASE_SERVICE_ROLE_KEY"),
+  };
 }
 
 const MAX_BODY = 1024 * 1024; // bytes; the largest command, a full SendLocalList, has some 100 kB
@@ -22,10 +38,10 @@ const CORS = {
 };
 const PREFLIGHT = {
   ...CORS,
-  "Access-Control-Allow-Headers": "authorization, apikey, content-type, x-client-info, x-supabase-api-version",
   "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
   "Access-Control-Max-Age": "3600",
 };
+const HEADERS = "authorization, apikey, content-type, x-client-info, x-supabase-api-version";
 
 const patterns = routes.map((route) => ({ route, segments: route.path.split("/") }));
 const pages: Record<string, (settings: Settings) => Response> = {
@@ -44,7 +60,7 @@ function rewritesHtml(url: string): boolean {
 
 /** The answer to one request, whatever it is: every failure is problem+json. */
 export async function answer(request: Request, settings: Settings): Promise<Response> {
-  if (request.method === "OPTIONS") return new Response(null, { status: 204, headers: PREFLIGHT });
+  if (request.method === "OPTIONS") return preflight(request);
   const path = new URL(request.url).pathname.replace(/^\/functions\/v1(?=\/)/, "").replace(/^\/[^/]+/, "");
   const place = path.replace(/\/+$/, "") || "/";
   let response: Response;
@@ -57,6 +73,12 @@ export async function answer(request: Request, settings: Settings): Promise<Resp
   for (const [name, value] of Object.entries(CORS)) response.headers.set(name, value);
   if (request.method !== "HEAD") return response;
   return new Response(null, { status: response.status, headers: response.headers });
+}
+
+/** As the old service, it lets a page send what headers it will: libraries add their own (X-Requested-With …). */
+function preflight(request: Request): Response {
+  const asked = request.headers.get("Access-Control-Request-Headers") ?? HEADERS;
+  return new Response(null, { status: 204, headers: { ...PREFLIGHT, "Access-Control-Allow-Headers": asked } });
 }
 
 async function route(request: Request, place: string, settings: Settings): Promise<Response> {
@@ -81,7 +103,9 @@ async function route(request: Request, place: string, settings: Settings): Promi
   const body = chosen.route.body ? await readBody(requests[chosen.route.body], request) : undefined;
   const admin = new AuthAdmin(settings.url, settings.serviceKey);
   const result = await chosen.route.handle({ rest, admin, params: chosen.params, query, body: body as never });
-  return chosen.route.list ? listed(result as Page, query, place) : Response.json(result);
+  if (!chosen.route.list) return Response.json(withTimes(result as Row, chosen.route.answer));
+  const { rows, more } = result as Page;
+  return listed({ rows: rows.map((row) => withTimes(row, chosen.route.answer)), more }, query, place);
 }
 
 function notAllowed(method: string, place: string, allowed: string[]): Problem {
@@ -155,29 +179,37 @@ async function limited(stream: ReadableStream<Uint8Array> | null): Promise<Uint8
   return all;
 }
 
-/** The query's values, of the types that the schema asks for. Others are ignored. */
+/** The query's values, of the types that the schema asks for. Others are ignored, and so is a filter for nothing (`?user_id=`). */
 export function readQuery(schema: TObject, given: URLSearchParams): Row {
   const query: Row = {};
   for (const [name, { type }] of Object.entries(schema.properties as Record<string, { type?: string }>)) {
     const value = given.get(name);
-    if (value !== null) query[name] = typed(value, type);
+    if (value !== null && !(value === "" && type === "string")) query[name] = typed(value, type);
   }
   check(schema, query);
   return query;
 }
 
+const TRUE = /^(true|1|yes|y|on|t)$/i; // the words that the old service took
+const FALSE = /^(false|0|no|n|off|f)$/i;
+
 function typed(value: string, type: string | undefined): unknown {
-  if (type === "boolean" && /^(true|false)$/i.test(value)) return value.toLowerCase() === "true";
+  if (type === "boolean" && TRUE.test(value)) return true;
+  if (type === "boolean" && FALSE.test(value)) return false;
   if ((type === "number" || type === "integer") && /^[-+]?[0-9.]+(e[-+]?[0-9]+)?$/i.test(value)) return Number(value);
   return value;
 }
 
 function check(schema: TSchema, value: unknown): void {
   if (Value.Check(schema, value)) return;
-  const errors: FieldError[] = Value.Errors(schema, value).map(({ instancePath, message }) => ({
-    field: instancePath || "/",
-    message,
-  }));
+  const errors: FieldError[] = Value.Errors(schema, value).flatMap(({ keyword, instancePath, message, params }) =>
+    keyword === "required"
+      ? (params as { requiredProperties: string[] }).requiredProperties.map((name) => ({
+        field: `${instancePath}/${name}`,
+        message: "is missing",
+      }))
+      : [{ field: instancePath || "/", message }]
+  );
   throw invalid(errors.map(({ field, message }) => `${field.slice(1) || "the body"} ${message}`).join("; "), errors);
 }
 

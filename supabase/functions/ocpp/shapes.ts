@@ -14,10 +14,13 @@ const oneOf = <T extends string>(values: T[], options: Options = {}) =>
   Type.Unsafe<T>({ type: "string", enum: values, ...options });
 /** The same, or null: as one schema, so that an error names one reason. */
 const orNull = <T extends TSchema>(schema: T) => {
-  const { type, enum: values } = schema as unknown as { type: string; enum?: unknown[] };
+  const { type, enum: values } = schema as unknown as { type: string | string[]; enum?: unknown[] };
+  if (Array.isArray(type)) return Type.Unsafe<Static<T> | null>(schema); // it may be null already
   return Type.Unsafe<Static<T> | null>({ ...schema, type: [type, "null"], ...(values && { enum: [...values, null] }) });
 };
 const optional = Type.Optional;
+/** In what makes something, null is the same as nothing. */
+const omittable = <T extends TSchema>(schema: T) => Type.Optional(orNull(schema));
 const shape = <T extends TProperties>(description: string, properties: T, examples: unknown[]) =>
   Type.Object(properties, { description, examples });
 
@@ -44,6 +47,11 @@ const sessionStatus = oneOf(["started", "stopped", "error"], {
   description: "A charge that was asked for and has not begun is `started`, without a start_time",
 });
 // [0-9], not \d: in other languages that has more digits
+const dateToStore = text({
+  pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9:]+)?)?$",
+  maxLength: 40,
+  description: "A date; a time behind it is dropped",
+});
 const clock = "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?";
 
 const STATION = {
@@ -145,9 +153,7 @@ export const requests = {
   SendCommand: shape("An OCPP 1.6 command", {
     station_id: stationId,
     command: text({ minLength: 1, maxLength: 50, description: "The action, as OCPP 1.6 spells it" }),
-    payload: optional(
-      orNull(Type.Object({}, { description: "As on the wire, in camelCase", additionalProperties: true })),
-    ),
+    payload: omittable(Type.Object({}, { description: "As on the wire, in camelCase", additionalProperties: true })),
   }, [{ station_id: "TEST-001", command: "Reset", payload: { type: "Soft" } }]),
   Disconnect: Type.String({
     minLength: 1,
@@ -158,13 +164,13 @@ export const requests = {
   RemoteStart: shape("A remote start on connector 1", { connection_id: stationId }, [{ connection_id: "TEST-001" }]),
   StartCharge: shape("A charge of the caller's own", {
     station_id: stationId,
-    limit_type: optional(orNull(limitType)),
+    limit_type: omittable(limitType),
     limit_value: optional(limitValue),
   }, [{ station_id: "TEST-001", limit_type: "energy", limit_value: 20 }]),
   SessionCreate: shape("A charge for a user", {
     user_id: uuid("Who charges: oneself; operators and admins: anybody"),
     station_id: stationId,
-    limit_type: optional(orNull(limitType)),
+    limit_type: omittable(limitType),
     limit_value: optional(limitValue),
   }, [{
     user_id: "a0000000-0000-4000-8000-000000000001",
@@ -175,44 +181,42 @@ export const requests = {
   UserCreate: shape("A user who can sign in", {
     email: text({ format: "email", maxLength: 254 }),
     password: text({ minLength: 8, maxLength: 72 }),
-    role: optional(oneOf(["operator", "admin", "superadmin", "driver"], { default: "operator" })),
-    is_active: optional(Type.Boolean({ default: true })),
-    admin_id: optional(orNull(uuid("The user who looks after this one"))),
-    client_id: optional(orNull(uuid("New here: the company of an operator, or the account that pays for a driver"))),
+    role: omittable(oneOf(["operator", "admin", "superadmin", "driver"], { default: "operator" })),
+    is_active: omittable(Type.Boolean({ default: true })),
+    admin_id: omittable(uuid("The user who looks after this one")),
+    client_id: omittable(uuid("New here: the company of an operator, or the account that pays for a driver")),
   }, [{ email: "new.operator@evpower.example", password: "at least 8 characters", role: "operator" }]),
-  LocationCreate: shape("A location", {
-    ...LOCATION,
-    address: optional(LOCATION.address),
-    city: optional(LOCATION.city),
-    country: optional(LOCATION.country),
-    latitude: optional(LOCATION.latitude),
-    longitude: optional(LOCATION.longitude),
-    client_id: optional(LOCATION.client_id),
-  }, [LOCATION_EXAMPLE]),
+  LocationCreate: shape("A location", { ...allOmittable(LOCATION), name: LOCATION.name }, [LOCATION_EXAMPLE]),
   StationCreate: shape("A station", {
-    ...partial(STATION),
+    ...allOmittable(STATION),
     serial_number: STATION.serial_number,
-    id: optional({ ...id, description: "The OCPP identity; left out: the serial number" } as typeof id),
-    connectors_count: optional(
+    installation_date: omittable(dateToStore),
+    id: omittable({ ...id, description: "The OCPP identity; left out: the serial number" } as typeof id),
+    connectors_count: omittable(
       Type.Integer({ minimum: 0, maximum: 100, description: "Connectors to make, numbered from 1" }),
     ),
   }, [STATION_EXAMPLE]),
   StationUpdate: shape(
     "Any subset of a station's fields. connectors_count and the times are read only and ignored; id cannot change",
-    { ...partial(STATION), serial_number: optional(orNull(STATION.serial_number)), id: optional(id) },
+    {
+      ...partial(STATION),
+      serial_number: optional(orNull(STATION.serial_number)),
+      installation_date: omittable(dateToStore),
+      id: optional(id),
+    },
     [{ status: "maintenance", price_per_kwh: 17.5 }],
   ),
-  TariffPlanCreate: shape("A tariff plan", { ...partial(PLAN), name: PLAN.name }, [PLAN_EXAMPLE]),
+  TariffPlanCreate: shape("A tariff plan", { ...allOmittable(PLAN), name: PLAN.name }, [PLAN_EXAMPLE]),
   TariffRuleCreate: shape("A tariff rule: one price", {
-    ...partial(RULE),
+    ...allOmittable(RULE),
     tariff_plan_id: RULE.tariff_plan_id,
     name: RULE.name,
     tariff_type: RULE.tariff_type,
     price: RULE.price,
-    time_start: optional(
+    time_start: omittable(
       text({ pattern: `^${clock}$`, maxLength: 8, description: "Local time of the location", default: "00:00:00" }),
     ),
-    time_end: optional(text({
+    time_end: omittable(text({
       pattern: `^(${clock}|24:00(:00)?)$`,
       maxLength: 8,
       description: "23:59:59 means the end of the day. An end before the start wraps midnight",
@@ -222,7 +226,7 @@ export const requests = {
   TariffCreate: shape("The station's own price", {
     station_id: stationId,
     price_per_kwh: Type.Number(MONEY),
-    currency: optional({ ...currency, default: "KGS" } as typeof currency),
+    currency: omittable({ ...currency, default: "KGS" } as typeof currency),
   }, [{ station_id: "KG-BSK-001", price_per_kwh: 16.5, currency: "KGS" }]),
 };
 
@@ -238,8 +242,12 @@ export const responses = {
     station_id: stationId,
     command: text(),
     result: Type.Object({
-      id: uuid("The command: row of table commands, Realtime topic command:{id}"),
-      status: text({ description: "Its state: queued at first" }),
+      id: orNull(
+        uuid(
+          "The command: row of table commands, Realtime topic command:{id}. null: the charge was being stopped already",
+        ),
+      ),
+      status: text({ description: "Its state: queued at first. Without a command that of the session" }),
     }),
   }, [{ status: "sent", station_id: "TEST-001", command: "Reset", result: { id: UUID, status: "queued" } }]),
   DisconnectSent: shape("The bridge closes the socket", { status: oneOf(["disconnect_sent"]), station_id: stationId }, [
@@ -371,6 +379,12 @@ function partial<T extends TProperties>(properties: T) {
   };
 }
 
+function allOmittable<T extends TProperties>(properties: T) {
+  return Object.fromEntries(Object.entries(properties).map(([name, schema]) => [name, omittable(schema)])) as {
+    [K in keyof T]: ReturnType<typeof omittable<T[K]>>;
+  };
+}
+
 export type Requests = { [K in keyof typeof requests]: Static<(typeof requests)[K]> };
 
 // From rows to shapes. Each has the `select` that it needs. ---------------------------------------------------------
@@ -455,6 +469,16 @@ export const transaction = (row: Row): Row => ({
   start_time: row.start_time,
   stop_time: row.stop_time,
 });
+
+/** A row with its times as Python writes them, and could not read otherwise before 3.11: a fraction of six digits, or none. */
+export function withTimes(row: Row, shape: keyof typeof responses): Row {
+  const { properties } = responses[shape] as unknown as { properties: Record<string, { format?: string }> };
+  const entries = Object.entries(row).map(([name, value]) =>
+    typeof value === "string" && properties[name]?.format === "date-time" ? [name, sixDigits(value)] : [name, value]
+  );
+  return Object.fromEntries(entries);
+}
+const sixDigits = (time: string) => time.replace(/\.[0-9]+/, (fraction) => fraction.padEnd(7, "0"));
 
 const oldStatus = (status: unknown) => status === "pending" ? "started" : status;
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Value } from "../_shared/typebox.ts";
-import { cost, limits, location, requests, responses, session, station, tariffRule } from "./shapes.ts";
+import { cost, limits, location, requests, responses, session, station, tariffRule, withTimes } from "./shapes.ts";
 
 const SESSION = {
   id: "4e52ccb5-3c8f-4f64-a22b-d1f55caf9825",
@@ -39,6 +39,29 @@ Deno.test("session() shows one that has not begun as started, without start and 
 });
 
 Deno.test("session() has ids that are strings", () => assert.equal(session(SESSION).transaction_id, "7"));
+
+Deno.test("withTimes() writes times as Python does, and leaves what only looks like one", () => {
+  const time = (start_time: unknown) => withTimes({ start_time }, "Session").start_time;
+  assert.equal(time("2026-05-06T12:00:00.4+00:00"), "2026-05-06T12:00:00.400000+00:00");
+  assert.equal(time("2026-05-06T12:00:00.123456+00:00"), "2026-05-06T12:00:00.123456+00:00");
+  assert.equal(time("2026-05-06T12:00:00+00:00"), "2026-05-06T12:00:00+00:00");
+  assert.equal(time(null), null);
+  assert.deepEqual(withTimes({ name: "1.5" }, "Location"), { name: "1.5" });
+});
+
+Deno.test("requests may name what they leave out", () => {
+  const nothing = {
+    id: null,
+    model: null,
+    status: null,
+    currency: null,
+    connector_types: null,
+    connectors_count: null,
+  };
+  assert.ok(Value.Check(requests.StationCreate, { serial_number: "S", ...nothing }));
+  assert.ok(!Value.Check(requests.StationCreate, { serial_number: null }));
+  assert.ok(!Value.Check(requests.StationUpdate, { status: null }));
+});
 
 Deno.test("session() shows one limit", () => {
   const shown = (limit_type: string, limit_energy_kwh: number | null, limit_amount: number | null) => {
