@@ -4,6 +4,7 @@
 import { supabase } from "./api.js";
 
 const AWAY_POLL_MS = 5000;
+const REFUSED_MS = 60_000; // each refusal keeps the other topics waiting for 5 s: not at once again
 const LINGER_MS = 2000; // a page that is left and entered again keeps its channels
 
 const topics = new Map(); // name -> Topic
@@ -27,20 +28,25 @@ class Topic {
         follower.events[event]?.(payload);
       }
     });
-    this.channel.subscribe((status) => {
+    let again = AWAY_POLL_MS;
+    this.channel.subscribe((status, error) => {
       this.joined = status === "SUBSCRIBED";
       if (this.joined) this.read();
-      if (status === "CLOSED") this.closed();
+      if (status === "CLOSED") this.closed(again);
+      if (status === "CHANNEL_ERROR" && error?.message.startsWith("Unauthorized")) {
+        again = REFUSED_MS;
+        supabase.removeChannel(this.channel);
+      }
       tellState();
     });
   }
 
-  /** Errors and lost connections realtime-js mends by itself; a channel that the server closed is opened anew. */
-  closed() {
+  /** Lost connections realtime-js mends by itself; a channel that was closed, or refused, is opened anew. */
+  closed(again) {
     setTimeout(() => {
       if (this.followers.size > 0) this.open();
       else this.forget();
-    }, this.followers.size > 0 ? AWAY_POLL_MS : 0);
+    }, this.followers.size > 0 ? again : 0);
   }
 
   forget() {
