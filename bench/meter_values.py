@@ -8,7 +8,8 @@ import statistics
 import subprocess
 import sys
 
-from bench.system import System, cpu_of, free_port, system
+from bench.system import System, cpu_of, system
+from local_supabase import ports
 
 STATIONS = 50
 SECONDS = 8.0
@@ -30,7 +31,7 @@ def load(url: str) -> dict[str, float]:
 
 
 def round_of_library() -> tuple[float, dict[str, float]]:
-    port = free_port()
+    port = ports.free()
     with subprocess.Popen(
         [sys.executable, "-m", "bench.library_server", str(port)], stdout=subprocess.PIPE, text=True
     ) as server:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from demo.bridge import BridgeProcess
 from local_supabase import LocalSupabase
+from local_supabase.process import Service
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -29,7 +26,6 @@ class System:
     supabase: LocalSupabase
     bridge_pid: int
     ocpp_url: str
-    folder: Path
 
     def cpu_seconds(self) -> dict[str, float]:
         """CPU seconds so far of each part, its children that live included."""
@@ -49,12 +45,6 @@ def cpu_of_parts(supabase: LocalSupabase) -> dict[str, float]:
     return {part: sum(cpu_of(child) for child in _tree(pid)) for part, pid in pids.items()}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def system(stations: int) -> Iterator[System]:
     """A durable local Supabase with BENCH-0000 … registered at 15 KGS/kWh, and one bridge with the service key."""
@@ -71,36 +61,22 @@ def system(stations: int) -> Iterator[System]:
                     "from generate_series(0, %s) as n",
                     [stations - 1],
                 )
-            port = free_port()
-            env = {
-                **os.environ,
-                "SUPABASE_URL": supabase.url,
-                "SUPABASE_SERVICE_ROLE_KEY": supabase.service_role_key,
-                "OCPP_PORT": str(port),
-                "LOG_LEVEL": "WARNING",
-                "UNKNOWN_ID_TAGS": "accept",
-            }
-            with (folder / "bridge.log").open("wb") as log:
-                bridge = subprocess.Popen(
-                    [sys.executable, "-m", "ocpp_bridge", "serve"], env=env, stdout=log, stderr=log, cwd=folder
-                )
+            bridge = BridgeProcess(
+                {
+                    "SUPABASE_URL": supabase.url,
+                    "SUPABASE_SERVICE_ROLE_KEY": supabase.service_role_key,
+                    "LOG_LEVEL": "WARNING",
+                    "UNKNOWN_ID_TAGS": "accept",
+                },
+                Service("bridge", folder / "run" / "bridge.json", folder / "log" / "bridge.log"),
+            )
+            bridge.start()
             try:
-                _wait_ready(f"http://127.0.0.1:{port}/ready", folder / "bridge.log")
-                yield System(supabase, bridge.pid, f"ws://127.0.0.1:{port}/ws", folder)
+                yield System(supabase, bridge.pid, bridge.url)
             finally:
-                bridge.terminate()
-                bridge.wait(20)
+                bridge.end()
         finally:
             supabase.down()
-
-
-def _wait_ready(url: str, log: Path) -> None:
-    for _ in range(300):
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url).status_code == 200:
-                return
-        time.sleep(0.1)
-    raise RuntimeError(f"the bridge did not become ready:\n{log.read_text()[-2000:]}")
 
 
 def cpu_of(pid: int) -> float:

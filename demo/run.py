@@ -17,20 +17,21 @@ from pathlib import Path
 
 from supabase import AuthError, PostgrestAPIError
 
-from local_supabase import LocalSupabase, env_file
-from local_supabase.errors import LocalSupabaseError
+from local_supabase import LocalSupabase, LocalSupabaseError, env_file, ports
+from local_supabase.process import Service
 from local_supabase.stack import API_PORT, DB_PORT, PROJECT
 from ocpp_bridge.simulator import Car, SimulatedStation
 
+from .bridge import SIGN_IN, BridgeProcess
 from .charge import STATION, charge, receipt_lines
-from .processes import BridgeProcess, DemoError, RunNote, port
+from .processes import DemoError, RunNote, port
 from .stations import METER_INTERVAL_S, LivelyCar, neighbours
 from .users import ensure_funds, ensure_users, sign_in
 from .web import PORT as WEB_PORT
 from .web import WebPage
 
 LOCAL = PROJECT / ".local"
-BRIDGE_PID = LOCAL / "bridge.pid"
+BRIDGE = Service("bridge", LOCAL / "run" / "bridge.json", LOCAL / "log" / "bridge.log")
 OCPP_PORT = 8000
 DEMO_CAR = Car(power_w=22_000, energy_wh=25_500)
 DEMO_SPEED = 1000.0  # 70 minutes at 22 kW in about 4 seconds
@@ -65,8 +66,13 @@ async def run() -> int:
         env_file.update(stack.env_path, {"OCPP_URL": ocpp_url})
         await ensure_funds(env)
         say("2. The bridge")
-        bridge = BridgeProcess(env, ocpp_port, LOCAL / "log" / "bridge.log", BRIDGE_PID)
-        await bridge.start()
+        if not ports.is_free(ocpp_port):
+            raise DemoError(
+                f"port {ocpp_port}, where stations connect, is in use. Stop the program that listens there "
+                f"(`ss -ltnp` or `lsof -i :{ocpp_port}` names it), or choose another: OCPP_PORT=8001 make run"
+            )
+        bridge = BridgeProcess({name: env[name] for name in SIGN_IN}, BRIDGE, ocpp_port)
+        await asyncio.to_thread(bridge.start)
         if stop.is_set():
             return 130
         say(f"  Stations connect to {ocpp_url}/{{station_id}}")
@@ -100,36 +106,20 @@ async def run() -> int:
         return 0
     finally:
         say("\nStopping")
-        if bridge is not None:
-            await bridge.stop()
+        if bridge is not None and bridge.alive:
+            await asyncio.to_thread(bridge.end)
         await asyncio.to_thread(stack.down)
 
 
 async def _until(stop: asyncio.Event, bridge: BridgeProcess, stack: LocalSupabase) -> None:
     """Return when told to stop. Raises DemoError when a part ends by itself: nothing would work without it."""
-    ended = asyncio.create_task(bridge.wait())
-    gone = asyncio.create_task(_part_that_ended(stack))
-    stopping = asyncio.create_task(stop.wait())
-    tasks = {ended, gone, stopping}
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if stop.is_set():
-            return
-        if gone.done():
-            raise DemoError(f"{gone.result()} ended; its log: {LOCAL / 'log' / gone.result()}.log")
-        raise DemoError(f"the bridge ended with code {ended.result()}; its log: {bridge.log}")
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _part_that_ended(stack: LocalSupabase) -> str:
-    while True:
-        for part in stack.status():
-            if part.pid is None:
-                return part.part
-        await asyncio.sleep(1)
+    while not stop.is_set():
+        parts = [part.part for part in stack.status() if part.pid is None]
+        for part in [*parts, *([] if bridge.alive else ["bridge"])]:
+            raise DemoError(f"{part} ended; its log: {LOCAL / 'log' / part}.log")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await stop.wait()
 
 
 async def _lose_power(station: SimulatedStation) -> None:
@@ -162,7 +152,7 @@ async def stop_running(note: RunNote) -> int:
         async with asyncio.timeout(60):
             while note.owner() is not None:  # noqa: ASYNC110 - another process has no event to wait for
                 await asyncio.sleep(0.1)
-    BridgeProcess.stop_leftover(BRIDGE_PID)
+    BRIDGE.stop()  # of a run that was killed before it could
     stopped = await asyncio.to_thread(LocalSupabase(LOCAL, api_port=None, db_port=None).down)
     say("Stopped." if stopped or pid is not None else "Nothing was running.")
     return 0
@@ -172,13 +162,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--stop", action="store_true", help="stop what a run started; data stays")
     options = parser.parse_args()
-    note = RunNote(LOCAL / "run.pid")
+    note = RunNote(LOCAL)
     try:
         if options.stop:
             return asyncio.run(stop_running(note))
         note.take()
         try:
-            BridgeProcess.stop_leftover(BRIDGE_PID)
+            BRIDGE.stop()  # of a run that was killed before it could
             return asyncio.run(run())
         finally:
             note.drop()

@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import LocalSupabaseError
 
 Identity = str | tuple[int, int] | None
+MAX_LOG_BYTES = 5_000_000
 SPAWN = Path(__file__).with_name("spawn.py")
 
 
@@ -87,9 +89,7 @@ class Service:
         self, argv: Sequence[str | Path], *, cwd: Path, identity: Identity = None, env: dict[str, str] | None = None
     ) -> int:
         """Process id of the program, which outlives the caller. Raises LocalSupabaseError if it cannot be executed."""
-        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._rotate_log()
+        self.open_log().close()
         job = {
             "argv": [os.fspath(word) for word in argv],
             "identity": identity,
@@ -112,14 +112,18 @@ class Service:
 
     def note(self, pid: int) -> None:
         """Write the pid file; a process that is already gone leaves a file that counts as not running."""
+        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.pid_file.with_suffix(".new")
         temporary.write_text(json.dumps({"pid": pid, "birth": birth(pid) or "gone"}))
         temporary.replace(self.pid_file)
 
-    def _rotate_log(self) -> None:
+    def open_log(self) -> BinaryIO:
+        """The log, the owner's only, to be appended to. A large one is put aside, so that the disk does not fill."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            if self.log.stat().st_size > 5_000_000:  # a year of demos must not fill the disk
+            if self.log.stat().st_size > MAX_LOG_BYTES:
                 self.log.replace(self.log.with_suffix(".log.1"))
+        return open(self.log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))
 
     def wait_ready(self, ready: Callable[[], bool], *, timeout_s: float = 30) -> None:
         """Return once ready() is true. Raises LocalSupabaseError with the end of the log if it ends or time is up."""

@@ -25,7 +25,7 @@ from demo.users import ensure_users
 from local_supabase import LocalSupabase
 from local_supabase.process import birth
 from local_supabase.tools import Tools, install
-from tests.bridges import BridgeProcess, System, stop_leftover_bridges
+from tests.bridges import BridgeProcess, System, stop_bridges_of
 from tests.support import Api
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,10 +35,10 @@ SEEDED = "evpower_seeded"
 
 def _stop_leftovers() -> None:
     """Stop what a killed test run left behind."""
-    stop_leftover_bridges()
     for note in RUNNING.glob("*.json") if RUNNING.exists() else ():
         owner = json.loads(note.read_text())
         if birth(owner["pid"]) != owner["birth"]:
+            stop_bridges_of(owner["pid"])
             folder = Path(owner["folder"])
             for part in [*folder.glob("stacks/*"), folder]:
                 if (part / "ports.json").exists():

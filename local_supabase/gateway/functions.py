@@ -104,8 +104,7 @@ class Functions:
         if settings.import_map:
             options += ["--import-map", os.fspath(settings.import_map)]
         service = self._service(name)
-        service.log.parent.mkdir(parents=True, exist_ok=True)
-        with service.log.open("ab") as output:
+        with service.open_log() as output:
             process = await asyncio.create_subprocess_exec(
                 self._config.deno,
                 *command,

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import re
-import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from local_supabase import LocalSupabase
 from ocpp_bridge.bridge import Bridge
+from tests.bridges import BridgeProcess
 from tests.fakes.station import FakeStation
 from tests.protocol.conftest import make_settings, running
 
@@ -184,71 +181,33 @@ async def test_an_outage_longer_than_the_retries_makes_stations_repeat(seeded_st
         verify(load, rows)
 
 
-class BridgeProcess:
-    """`ocpp-bridge serve` as it runs in production."""
-
-    def __init__(self, stack: LocalSupabase) -> None:
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("SUPABASE_", "BRIDGE_"))},
-            "SUPABASE_URL": stack.url,
-            "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key,
-            "OCPP_HOST": "127.0.0.1",
-            "OCPP_PORT": "0",
-            "LOG_FORMAT": "text",
-        }
-        self.port = 0
-        self.lines: list[str] = []
-        self.process: asyncio.subprocess.Process
-        self._reader: asyncio.Task[None]
-
-    async def start(self) -> None:
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ocpp_bridge", env=self._environment, stderr=asyncio.subprocess.PIPE
-        )
-        listening = asyncio.get_running_loop().create_future()
-        self._reader = asyncio.create_task(self._read(listening))
-        async with asyncio.timeout(30):
-            self.port = await listening
-            async with httpx.AsyncClient() as http:
-                while (await http.get(f"http://127.0.0.1:{self.port}/ready")).status_code != 200:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)  # as a load balancer does
-
-    async def _read(self, listening: asyncio.Future[int]) -> None:
-        assert self.process.stderr is not None
-        async for line in self.process.stderr:
-            self.lines.append(line.decode())
-            if not listening.done() and (match := re.search(r"Bridge listens .*port=(\d+)", self.lines[-1])):
-                listening.set_result(int(match[1]))
-
-    async def end(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
-        async with asyncio.timeout(20):
-            code = await self.process.wait()
-            await self._reader
-        return code
-
-
-async def test_a_bridge_killed_under_load_loses_and_doubles_nothing(seeded_stack: LocalSupabase, rows: Rows) -> None:
-    bridge = BridgeProcess(seeded_stack)
-    await bridge.start()
+async def test_a_bridge_killed_under_load_loses_and_doubles_nothing(
+    seeded_stack: LocalSupabase, rows: Rows, tmp_path: Path
+) -> None:
+    bridge = bridge_of(seeded_stack, tmp_path)
+    await asyncio.to_thread(bridge.start)
     try:
         async with under_load(seeded_stack, lambda: bridge.port) as load:
-            await bridge.end(signal.SIGKILL)
-            await bridge.start()
+            await asyncio.to_thread(bridge.kill)
+            await asyncio.to_thread(bridge.start)
         verify(load, rows)
     finally:
-        code = await bridge.end(signal.SIGTERM)
+        code = await asyncio.to_thread(bridge.end)
     assert code == 0
 
 
-async def test_sigterm_ends_the_bridge_in_order(seeded_stack: LocalSupabase, rows: Rows) -> None:
-    bridge = BridgeProcess(seeded_stack)
-    await bridge.start()
-    async with FakeStation(f"ws://127.0.0.1:{bridge.port}/ws/TEST-001") as station:
+async def test_sigterm_ends_the_bridge_in_order(seeded_stack: LocalSupabase, rows: Rows, tmp_path: Path) -> None:
+    bridge = bridge_of(seeded_stack, tmp_path)
+    await asyncio.to_thread(bridge.start)
+    async with FakeStation(f"{bridge.url}/TEST-001") as station:
         await station.result("Heartbeat")
-        ending = asyncio.create_task(bridge.end(signal.SIGTERM))
+        ending = asyncio.create_task(asyncio.to_thread(bridge.end))
         assert await station.closed() == 1001
         assert await ending == 0
-    assert bridge.lines[-1].endswith("Bridge stopped\n")
-    assert not any("Traceback" in line for line in bridge.lines)
+    assert bridge.lines()[-1] == "Bridge stopped"
     assert rows.execute("select * from connections").fetchall() == []
+
+
+def bridge_of(stack: LocalSupabase, folder: Path) -> BridgeProcess:
+    """A bridge with the service key."""
+    return BridgeProcess({"SUPABASE_URL": stack.url}, folder, supabase_service_role_key=stack.service_role_key)
