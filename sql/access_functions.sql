@@ -181,6 +181,33 @@ begin
 end $$;
 comment on function private.guard_users is 'Trigger: the columns of users that give rights are for admins.';
 
+-- Cards --------------------------------------------------------------------------------------------
+create or replace function private.clean_id_tag() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- calls clean_tag, which is for what stations send
+as $$
+begin
+  new.id_tag := coalesce(private.clean_tag(to_jsonb(new.id_tag)), '');  -- the constraint of the column says what is wrong with ''
+  new.parent_id_tag := private.clean_tag(to_jsonb(new.parent_id_tag));
+  return new;
+end $$;
+comment on function private.clean_id_tag is 'Trigger: a tag is kept as clean_tag() reads it from a station. With the blanks of a spreadsheet it would never be found.';
+create or replace trigger clean_id_tag before insert or update of id_tag, parent_id_tag on public.id_tags
+  for each row execute function private.clean_id_tag();
+
+create or replace function private.void_tags() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- Auth deletes as a role of its own, which has no rights here
+as $$
+begin
+  update public.id_tags set status = 'Invalid'
+   where case tg_table_name when 'users' then user_id = old.id and client_id is null else client_id = old.id end;
+  return old;
+end $$;
+comment on function private.void_tags is 'Trigger: when the user or client who pays for a tag is deleted, the tag becomes Invalid. It would go on to charge, and nobody would pay.';
+create or replace trigger void_tags before delete on public.users for each row execute function private.void_tags();
+create or replace trigger void_tags before delete on public.clients for each row execute function private.void_tags();
+
 grant execute on function private.user_role, private.active_user_id, private.own_client_id, private.is_admin, private.operated_client_id,
   private.operated_station_ids, private.operated_stations, private.operates_location, private.operates_plan, private.may_use_plan, private.may_use_group,
   private.may_join to anon, authenticated, service_role;

@@ -200,6 +200,8 @@ declare
   v_client_id uuid;
   v_tariff jsonb;
   v_hold record;
+  -- An operator who starts for somebody is not told how much money that is.
+  v_tell boolean := p_user_id is not distinct from auth.uid() or private.is_admin() or auth.role() = 'service_role';
 begin
   -- as they are stored; NaN and infinity are greater than every number
   if not coalesce(round(p_limit_energy_kwh, 3) between 0.001 and 1e9, true) or not coalesce(round(p_limit_amount, 2) between 0.01 and 1e9, true) then
@@ -275,10 +277,12 @@ begin
   returning * into v_session;
   select * into v_hold from private.take_hold(v_session, v_tariff, now(), v_session.limit_type = 'none');
   if v_hold.problem = 'no_funds' then
-    perform private.fail(402, 'OCBAL', format('the account does not cover this charge: %s %s are available', v_hold.available, v_hold.currency)
-      || case when v_session.limit_type <> 'none' then format(', %s needed', v_hold.wanted) else '' end, 'Top the account up, or set a lower limit.');
+    perform private.fail(402, 'OCBAL', concat('the account does not cover this charge',
+        case when v_tell then format(': %s %s are available', v_hold.available, v_hold.currency) end,
+        case when v_tell and v_session.limit_type <> 'none' then format(', %s needed', v_hold.wanted) end), 'Top the account up, or set a lower limit.');
   elsif v_hold.problem = 'unpaid_before' then
-    perform private.fail(402, 'OCDUE', format('%s %s are unpaid from earlier sessions', v_hold.unpaid, v_hold.currency), 'Top the account up: what it owes is charged at once.');
+    perform private.fail(402, 'OCDUE', concat(case when v_tell then format('%s %s', v_hold.unpaid, v_hold.currency) else 'bills' end,
+        case when v_tell then ' are unpaid from earlier sessions' else ' of earlier sessions are unpaid' end), 'Top the account up: what it owes is charged at once.');
   elsif v_hold.problem = 'wrong_currency' then
     perform private.fail(409, 'OCCUR', format('the account is in %s, the station''s prices are in %s', v_hold.currency, v_session.currency), 'Use an account in the station''s currency.');
   elsif v_hold.problem = 'no_account' then

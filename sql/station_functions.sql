@@ -92,9 +92,10 @@ begin
   elsif exists (select from public.charging_sessions where station_id = old.id and status in ('pending', 'started')) then
     perform private.fail(409, 'OCUSE', format('station "%s" has a session that waits or runs', old.id), 'Rename the station when the session has ended.');
   end if;
+  new.named_at := now();
   return new;
 end $$;
-comment on function private.keep_station_id is 'Trigger: a station is not renamed while it is online or charges. 409 OCUSE.';
+comment on function private.keep_station_id is 'Trigger: a station is not renamed while it is online or charges, and notes since when it has its id. 409 OCUSE.';
 create or replace trigger keep_id before update of id on public.stations for each row
   when (new.id is distinct from old.id) execute function private.keep_station_id();
 

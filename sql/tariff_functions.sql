@@ -1159,15 +1159,34 @@ security definer  -- reads what kind of client it is, whoever writes
 as $$
 begin
   if exists (select from public.clients where id = new.client_id and kind <> 'operator') then
-    perform private.fail(400, 'OCARG', format('client_id of %s must be a company: kind operator', tg_table_name), 'An account pays; companies own locations and tariff plans.');
+    perform private.fail(400, 'OCARG', format('client_id of %s must be a company: kind operator', case tg_table_name when 'users' then 'an operator' else tg_table_name end),
+      'An account pays; companies own locations and tariff plans, and employ operators.');
   end if;
   return null;
 end $$;
-comment on function private.check_owner is 'Trigger: locations and tariff plans belong to companies. Behind the write, so that policies are asked first.';
+comment on function private.check_owner is 'Trigger: locations, tariff plans and operators belong to companies. Behind the write, so that policies are asked first.';
 create or replace trigger check_owner after insert or update of client_id on public.locations
   for each row when (new.client_id is not null) execute function private.check_owner();
 create or replace trigger check_owner after insert or update of client_id on public.tariff_plans
   for each row when (new.client_id is not null) execute function private.check_owner();
+
+create or replace trigger check_owner after insert or update of role, client_id on public.users
+  for each row when (new.role = 'operator' and new.client_id is not null) execute function private.check_owner();
+
+create or replace function private.check_company() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- as check_owner
+as $$
+begin
+  if exists (select from public.locations where client_id = new.id) or exists (select from public.tariff_plans where client_id = new.id)
+     or exists (select from public.users where client_id = new.id and role = 'operator') then
+    perform private.fail(409, 'OCARG', format('"%s" has locations, tariff plans or operators: it stays a company', new.name), 'Open another client, of kind account.');
+  end if;
+  return null;
+end $$;
+comment on function private.check_company is 'Trigger: what check_owner() asked of a client stays so. 409 OCARG.';
+create or replace trigger check_company after update of kind on public.clients
+  for each row when (old.kind = 'operator' and new.kind <> 'operator') execute function private.check_company();
 
 -- Prices of single accounts ------------------------------------------------------------------------
 create or replace function private.may_grant_plan(p_tariff_plan_id uuid) returns boolean

@@ -1193,6 +1193,7 @@ export type Database = {
           "location_id": string | null;
           "manufacturer": string | null;
           "model": string | null;
+          "named_at": string | null;
           "ocpp_error_code": string | null;
           "ocpp_status": Database["public"]["Enums"]["connector_status"] | null;
           "ping_interval_s": number | null;
@@ -1223,6 +1224,7 @@ export type Database = {
           "location_id"?: string | null;
           "manufacturer"?: string | null;
           "model"?: string | null;
+          "named_at"?: string | null;
           "ocpp_error_code"?: string | null;
           "ocpp_status"?: Database["public"]["Enums"]["connector_status"] | null;
           "ping_interval_s"?: number | null;
@@ -1252,6 +1254,7 @@ export type Database = {
           "location_id"?: string | null;
           "manufacturer"?: string | null;
           "model"?: string | null;
+          "named_at"?: string | null;
           "ocpp_error_code"?: string | null;
           "ocpp_status"?: Database["public"]["Enums"]["connector_status"] | null;
           "ping_interval_s"?: number | null;
@@ -2244,6 +2247,7 @@ export type Database = {
           "location_id": string | null;
           "manufacturer": string | null;
           "model": string | null;
+          "named_at": string | null;
           "ocpp_error_code": string | null;
           "ocpp_status": Database["public"]["Enums"]["connector_status"] | null;
           "ping_interval_s": number | null;

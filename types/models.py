@@ -302,7 +302,7 @@ class ClientTariff(Row):
     client_id: UUID
     """The payer: an account, or a company, whose staff then charge at these prices."""
     company_id: UUID | None
-    """At whose stations: the company that grants it. Null: everywhere; only admins write that. Of the company goes before everywhere, of several the newest."""
+    """At whose stations: the company that grants it. Null: everywhere; only admins write that. Of the company goes before everywhere, of several the newest. Left out by an operator: their own."""
     tariff_plan_id: UUID | None
     """The plan that takes the place of the station's, its own prices included. Null: the same plan as everybody."""
     discount_percent: Decimal
@@ -456,7 +456,7 @@ class IdTag(Row):
     user_id: UUID | None
     """Whose tag it is."""
     client_id: UUID | None
-    """Who pays; null: the client of the user."""
+    """Who pays; null: the client of the user. Left out by an operator: their company."""
     note: str | None
     """For people."""
     created_at: AwareDatetime
@@ -719,6 +719,8 @@ class Station(Row):
     """Hold the bill of a session flagged implausible_energy back for review."""
     created_at: AwareDatetime
     updated_at: AwareDatetime
+    named_at: AwareDatetime | None
+    """Since when the station has its id; null: since it was registered. Its messages are those since then."""
 
 
 class TariffPlan(Row):

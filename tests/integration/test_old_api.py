@@ -300,6 +300,19 @@ async def test_bodies_that_are_no_requests(operator: Ways) -> None:
     refused(await operator.old.post("stations", content=b" " * (1024 * 1024 + 1)), 413, "OCBIG")
 
 
+async def test_fields_that_are_not_in_the_schema_are_ignored_whatever_their_name(
+    operator: Ways, db: psycopg.Connection
+) -> None:
+    """Also names that every object of JavaScript knows, which no column has."""
+    strange = {"constructor": 1, "toString": "x", "hasOwnProperty": None, "__proto__": {"role": "admin"}, "balance": 5}
+    made = await operator.old.post("locations", json={"name": "Strange", **strange})
+    assert made.status_code == 200, made.text
+    changed = await operator.old.put("stations/TEST-001", json=strange)
+    assert changed.status_code == 200, changed.text
+    db.execute("delete from locations where id = %s", [made.json()["id"]])
+    db.commit()
+
+
 async def test_what_the_database_s_rules_say_is_passed_on(operator: Ways) -> None:
     rule = {"tariff_plan_id": "b0000000-0000-4000-8000-000000000002", "name": "X", "tariff_type": "per_kwh", "price": 1}
     wrong = {"power_range_min": 100, "power_range_max": 50}

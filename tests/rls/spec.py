@@ -211,7 +211,7 @@ TABLES: dict[str, Table] = {
         scopes=STATIONS,
         add="insert into ocpp_messages (station_id, direction, received_at) values ('{station}', 'from_station', now())",
         change="payload",
-        note="Those since the station was registered; messages of deleted stations are for admins.",
+        note="Those since the station was registered or renamed; messages of deleted stations are for admins.",
     ),
     "transaction_orphans": Table(
         select=OPERATORS_READ,

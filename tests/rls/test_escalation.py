@@ -9,6 +9,7 @@ import pytest
 
 from tests.rls.rows import ACTORS, SPARE
 from tests.sql.world import (
+    ACCOUNT,
     ADMIN,
     BRIDGE,
     CARD,
@@ -143,6 +144,40 @@ def test_operator_does_not_reach_beyond_their_company(world: World, statement: s
     assert attempt(world, OPERATOR, statement, *args) in ("denied", 0)
 
 
+def test_who_leaves_the_company_out_means_their_own(world: World) -> None:
+    for table, columns, values in (
+        ("locations", "name", "'New'"),
+        ("tariff_plans", "name", "'New'"),
+        ("client_tariffs", "client_id, discount_percent", f"'{ACCOUNT}', 5"),
+        ("id_tags", "id_tag", "'NEW'"),
+    ):
+        assert attempt(world, OPERATOR, f"insert into {table} ({columns}) values ({values})") == 1, table
+        assert attempt(world, DRIVER, f"insert into {table} ({columns}) values ({values})") == "denied", table
+
+
+def test_company_stays_one_while_it_has_places_prices_or_operators(world: World) -> None:
+    """An account that owned stations would be a tenant who pays in advance, and its drivers' operator."""
+    change = "update clients set kind = 'account' where id = %s"
+    for left, gone in (
+        ("everything", "select"),
+        ("plans and operators", f"update locations set client_id = null where client_id = '{COMPANY}'"),
+        ("operators", f"update tariff_plans set client_id = null where client_id = '{COMPANY}'"),
+    ):
+        world.sql(gone)
+        assert "stays a company" in str(attempt(world, ADMIN, change, COMPANY)), left
+    world.sql("update users set role = 'driver' where client_id = %s", COMPANY)
+    assert attempt(world, ADMIN, change, COMPANY) == 1
+
+
+def test_operator_works_for_a_company(world: World) -> None:
+    refused = attempt(world, ADMIN, "update users set role = 'operator' where id = %s", DRIVER)
+    assert "client_id of an operator must be a company" in str(refused)
+    refused = attempt(world, ADMIN, "update users set client_id = %s where id = %s", ACCOUNT, OPERATOR)
+    assert "client_id of an operator must be a company" in str(refused)
+    both = "update users set role = 'operator', client_id = %s where id = %s"
+    assert attempt(world, ADMIN, both, COMPANY, DRIVER) == 1
+
+
 def test_operator_of_no_company_runs_nothing(world: World) -> None:
     world.sql("update users set client_id = null where id = %s", OPERATOR)
     world.sql("update locations set client_id = null where id = %s", OTHER_LOCATION)
@@ -176,6 +211,26 @@ def test_nobody_inherits_the_messages_of_a_station_that_had_the_same_name(world:
     for who, seen in ((OPERATOR, 1), (ADMIN, 2)):
         with acting_as(world.db, who):
             assert world.count("ocpp_messages", "station_id = 'GONE'") == seen
+
+
+def test_nobody_takes_the_messages_of_a_station_that_is_gone_by_renaming_one_of_theirs(world: World) -> None:
+    sent = "insert into ocpp_messages (station_id, direction, received_at) values (%s, 'from_station', %s)"
+    world.sql("update stations set created_at = now() - interval '1 year' where id = 'SPARE-own'")
+    for station in ("GONE", "SPARE-own"):
+        world.sql(sent, station, world.at(-5))
+    assert attempt(world, OPERATOR, "update stations set id = 'GONE' where id = 'SPARE-own'") == 1
+    world.sql(sent, "GONE", world.at(5))  # its own, under the name it has now
+    for who, seen in ((OPERATOR, 1), (ADMIN, 2)):
+        with acting_as(world.db, who):
+            assert world.count("ocpp_messages", "station_id = 'GONE'") == seen
+
+
+def test_operator_adds_and_renames_a_station_that_is_not_on_the_map(world: World) -> None:
+    insert = "insert into stations (id, location_id, status) values ('LATER', %s, 'inactive') returning id"
+    assert attempt(world, OPERATOR, insert, LOCATION) == 1
+    assert attempt(world, OPERATOR, insert.replace("LATER", "THEIRS"), OTHER_LOCATION) == "denied"
+    assert attempt(world, OPERATOR, "update stations set id = 'SOON' where id = 'LATER' returning id") == 1
+    assert attempt(world, OTHER_OPERATOR, "update stations set id = 'MINE' where id = 'SOON'") == 0
 
 
 @pytest.mark.parametrize("column", ["balance", "created_at"])

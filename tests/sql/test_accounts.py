@@ -785,6 +785,18 @@ def test_charge_for_others_refuses(world: World, who: UUID, arguments: Row, code
         world.rpc(who, "start_charge_for", **{"user_id": DRIVER, "station_id": STATION, **arguments})
 
 
+def test_who_starts_for_somebody_else_is_not_told_how_much_money_they_have(world: World) -> None:
+    def refusal(who: UUID, rpc: str, **arguments: object) -> str:
+        with pytest.raises(psycopg.ProgrammingError, match="OCBAL") as error:
+            world.rpc(who, rpc, station_id=STATION, limit_amount=5000, **arguments)
+        return str(error.value)
+
+    give(world, 1234)
+    assert "1234" not in refusal(OPERATOR, "start_charge_for", user_id=DRIVER)
+    assert "1234 KGS are available, 5000.00 needed" in refusal(ADMIN, "start_charge_for", user_id=DRIVER)
+    assert "1234 KGS are available, 5000.00 needed" in refusal(DRIVER, "start_charge")
+
+
 @pytest.mark.parametrize("who", [DRIVER, OPERATOR, ADMIN])
 def test_session_that_never_began_is_deleted_and_its_hold_released(world: World, who: UUID) -> None:
     session = press(world)

@@ -95,10 +95,12 @@ INVOKERS = {
 # Triggers that read or write what whoever causes them may not.
 DEFINER_TRIGGERS = {
     "book_entry",
+    "check_company",
     "check_own_prices",
     "check_owner",
     "check_plan_currency",
     "check_station_price",
+    "clean_id_tag",
     "forget_command_secret",
     "guard_balance",
     "handle_auth_user",
@@ -111,6 +113,7 @@ DEFINER_TRIGGERS = {
     "publish_presence",
     "publish_session",
     "publish_station",
+    "void_tags",
     "wake_bridge",
 }
 

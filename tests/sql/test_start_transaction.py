@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
-from tests.sql.world import CARD, DRIVER, OTHER_STATION, STATION, World, connected, iso, sampled
+from tests.sql.world import ACCOUNT, CARD, DRIVER, OTHER_STATION, STATION, World, connected, iso, sampled
+
+FLEET = UUID("c0000000-0000-4000-8000-0000000000f1")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,37 @@ def test_start_is_recorded_whatever_the_status_of_its_tag(
     session = world.session(answer["transactionId"])
     assert (session["status"], session["id_tag"], session["meter_start_wh"]) == ("started", tag, 1000)
     assert ("id_tag_refused" in session["flags"]) == (status != "Accepted")
+
+
+@pytest.mark.parametrize("written", [" 04AABBCC", "04AABBCC\t", "04AABBCC \r\n"])
+def test_tag_with_the_blanks_of_a_spreadsheet_is_the_tag(world: World, written: str) -> None:
+    world.sql("insert into id_tags (id_tag, parent_id_tag) values (%s, %s)", written, " FLEET ")
+    assert world.start(tag="04aabbcc")["idTagInfo"] == {"status": "Accepted", "parentIdTag": "FLEET"}
+
+
+@pytest.mark.parametrize(
+    ("gone", "card", "status"),
+    [
+        ("delete from auth.users where email = 'driver@example.org'", {"user_id": DRIVER}, "Invalid"),
+        (
+            "delete from auth.users where email = 'driver@example.org'",
+            {"user_id": DRIVER, "client_id": ACCOUNT},
+            "Accepted",
+        ),
+        ("delete from clients where name = 'Fleet'", {"client_id": FLEET}, "Invalid"),
+        ("delete from clients where name = 'Fleet'", {"client_id": FLEET, "user_id": DRIVER}, "Invalid"),
+        ("delete from clients where name = 'Fleet'", {"user_id": DRIVER}, "Accepted"),
+    ],
+)
+def test_tag_does_not_outlive_who_pays_for_it(world: World, gone: str, card: dict[str, object], status: str) -> None:
+    world.sql("insert into clients (id, name) values (%s, 'Fleet')", FLEET)
+    world.sql(
+        "insert into id_tags (id_tag, user_id, client_id) values ('THE-CARD', %s, %s)",
+        card.get("user_id"),
+        card.get("client_id"),
+    )
+    world.sql(gone)
+    assert world.start(tag="THE-CARD")["idTagInfo"]["status"] == status
 
 
 def test_ids_are_positive_and_unique(world: World) -> None:

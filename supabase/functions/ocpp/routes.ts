@@ -686,7 +686,7 @@ const PRICED = { price_per_kwh: "not.is.null" };
 /** The fields of a body that its schema names: whatever else came is ignored. */
 function known<B extends keyof typeof requests>(name: B, body: Requests[B]): Row {
   const { properties } = shapes.requests[name] as unknown as TObject;
-  return Object.fromEntries(Object.entries(body as Row).filter(([field]) => field in properties));
+  return Object.fromEntries(Object.entries(body as Row).filter(([field]) => Object.hasOwn(properties, field)));
 }
 
 /** The columns of a new row: null is the same as nothing, which leaves the database its default. */

@@ -1,0 +1,205 @@
+-- What a fresh look at rights and at mistakes of people found.
+
+-- A station may be given the name of one that is gone: the messages stored under that name before are not its own.
+alter table public.stations add column named_at timestamptz;
+comment on column public.stations.named_at is 'Since when the station has its id; null: since it was registered. Its messages are those since then.';
+alter policy "Operators read messages of their stations, admins all" on public.ocpp_messages
+  using ((select private.is_admin())
+         or station_id in (select private.operated_stations())
+            and received_at >= (select coalesce(s.named_at, s.created_at) from public.stations as s where s.id = station_id));
+
+create or replace function private.keep_station_id() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- looks at connections and sessions that the caller may not read
+as $$
+begin
+  if private.is_online(old.id) then
+    perform private.fail(409, 'OCUSE', format('station "%s" is online', old.id), 'Its messages are stored under this id. Give the station its new id in its own settings, or switch it off, and then rename it here.');
+  elsif exists (select from public.charging_sessions where station_id = old.id and status in ('pending', 'started')) then
+    perform private.fail(409, 'OCUSE', format('station "%s" has a session that waits or runs', old.id), 'Rename the station when the session has ended.');
+  end if;
+  new.named_at := now();
+  return new;
+end $$;
+comment on function private.keep_station_id is 'Trigger: a station is not renamed while it is online or charges, and notes since when it has its id. 409 OCUSE.';
+
+-- By what stands in the row: one that is being added or renamed is not among operated_station_ids() yet, so an operator could
+-- not add a station that is not to be on the map and read it back, nor rename one.
+alter policy "Users read stations on the map, operators also their others" on public.stations
+  using (status <> 'inactive' or (select private.is_admin())
+         or location_id in (select l.id from public.locations as l where l.client_id = (select private.operated_client_id())));
+
+-- Who leaves the company out means their own, as with locations and tariff plans.
+alter table public.client_tariffs alter column company_id set default private.operated_client_id();
+alter table public.id_tags alter column client_id set default private.operated_client_id();
+comment on column public.client_tariffs.company_id is 'At whose stations: the company that grants it. Null: everywhere; only admins write that. Of the company goes before everywhere, of several the newest. Left out by an operator: their own.';
+comment on column public.id_tags.client_id is 'Who pays; null: the client of the user. Left out by an operator: their company.';
+
+create or replace function private.check_owner() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- reads what kind of client it is, whoever writes
+as $$
+begin
+  if exists (select from public.clients where id = new.client_id and kind <> 'operator') then
+    perform private.fail(400, 'OCARG', format('client_id of %s must be a company: kind operator', case tg_table_name when 'users' then 'an operator' else tg_table_name end),
+      'An account pays; companies own locations and tariff plans, and employ operators.');
+  end if;
+  return null;
+end $$;
+comment on function private.check_owner is 'Trigger: locations, tariff plans and operators belong to companies. Behind the write, so that policies are asked first.';
+
+create or replace trigger check_owner after insert or update of role, client_id on public.users
+  for each row when (new.role = 'operator' and new.client_id is not null) execute function private.check_owner();
+
+create or replace function private.check_company() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- as check_owner
+as $$
+begin
+  if exists (select from public.locations where client_id = new.id) or exists (select from public.tariff_plans where client_id = new.id)
+     or exists (select from public.users where client_id = new.id and role = 'operator') then
+    perform private.fail(409, 'OCARG', format('"%s" has locations, tariff plans or operators: it stays a company', new.name), 'Open another client, of kind account.');
+  end if;
+  return null;
+end $$;
+comment on function private.check_company is 'Trigger: what check_owner() asked of a client stays so. 409 OCARG.';
+create or replace trigger check_company after update of kind on public.clients
+  for each row when (old.kind = 'operator' and new.kind <> 'operator') execute function private.check_company();
+
+create or replace function private.clean_id_tag() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- calls clean_tag, which is for what stations send
+as $$
+begin
+  new.id_tag := coalesce(private.clean_tag(to_jsonb(new.id_tag)), '');  -- the constraint of the column says what is wrong with ''
+  new.parent_id_tag := private.clean_tag(to_jsonb(new.parent_id_tag));
+  return new;
+end $$;
+comment on function private.clean_id_tag is 'Trigger: a tag is kept as clean_tag() reads it from a station. With the blanks of a spreadsheet it would never be found.';
+create or replace trigger clean_id_tag before insert or update of id_tag, parent_id_tag on public.id_tags
+  for each row execute function private.clean_id_tag();
+
+create or replace function private.void_tags() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- Auth deletes as a role of its own, which has no rights here
+as $$
+begin
+  update public.id_tags set status = 'Invalid'
+   where case tg_table_name when 'users' then user_id = old.id and client_id is null else client_id = old.id end;
+  return old;
+end $$;
+comment on function private.void_tags is 'Trigger: when the user or client who pays for a tag is deleted, the tag becomes Invalid. It would go on to charge, and nobody would pay.';
+create or replace trigger void_tags before delete on public.users for each row execute function private.void_tags();
+create or replace trigger void_tags before delete on public.clients for each row execute function private.void_tags();
+-- Blanks in tags that are there already; one that would then be another's stays as it is.
+update public.id_tags as t set id_tag = t.id_tag
+ where t.id_tag <> btrim(t.id_tag) and not exists (select from public.id_tags as o where o.id <> t.id and lower(btrim(o.id_tag)) = lower(btrim(t.id_tag)));
+
+-- The refusal told an operator what the account of anybody has.
+create or replace function private.begin_charge(p_user_id uuid, p_station public.stations, p_connector_id integer, p_limit_energy_kwh numeric,
+  p_limit_amount numeric) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_connector public.connectors;
+  v_session public.charging_sessions;
+  v_client_id uuid;
+  v_tariff jsonb;
+  v_hold record;
+  -- An operator who starts for somebody is not told how much money that is.
+  v_tell boolean := p_user_id is not distinct from auth.uid() or private.is_admin() or auth.role() = 'service_role';
+begin
+  -- as they are stored; NaN and infinity are greater than every number
+  if not coalesce(round(p_limit_energy_kwh, 3) between 0.001 and 1e9, true) or not coalesce(round(p_limit_amount, 2) between 0.01 and 1e9, true) then
+    perform private.fail(400, 'OCARG', 'a limit must be more than 0 and at most 1000000000', 'Leave a limit out to charge without it.');
+  end if;
+  select client_id into v_client_id from public.users where id = p_user_id;
+  if exists (select from public.clients where id = v_client_id and status <> 'active') then
+    perform private.fail(403, 'OCBLK', 'the account is not active', 'Ask the operator of the service.');
+  end if;
+  if p_station.status <> 'active' then
+    perform private.fail(409, 'OCINA', format('station "%s" is out of service (%s)', p_station.id, p_station.status), 'Choose another station.');
+  end if;
+  perform private.assert_registered(p_station, 'RemoteStartTransaction');
+  if not private.is_online(p_station.id) then
+    perform private.fail(409, 'OCOFF', format('station "%s" is offline', p_station.id), 'Try again when station_status says online.');
+  end if;
+
+  perform private.lock_stations(array[p_station.id]);  -- of two who press at the same time one is second
+  -- A start that came to nothing a moment ago is in nobody's way.
+  perform private.lock_accounts(array(select s.client_id from public.charging_sessions as s where s.station_id = p_station.id and s.status = 'pending') || v_client_id);
+  perform private.expire_starts(p_station_id => p_station.id);
+  if p_connector_id is null then
+    -- Pressed twice: the connector chosen then. Else where the car is plugged in, else the first that is free.
+    select c.* into v_connector from public.connectors as c
+      left join public.charging_sessions as s on s.station_id = c.station_id and s.connector_id = c.number and s.status in ('pending', 'started')
+       and not private.is_abandoned(s, c)
+     where c.station_id = p_station.id
+       and (s.id is null and coalesce(c.status, 'Available') in ('Preparing', 'Available', 'Finishing')
+            or s.status = 'pending' and s.user_id is not distinct from p_user_id)
+     order by s.id is null, c.status is distinct from 'Preparing', coalesce(c.status, 'Available') <> 'Available', c.number
+     limit 1;
+    if not found then
+      if exists (select from public.connectors as c where c.station_id = p_station.id) then
+        perform private.fail(409, 'OCBSY', format('station "%s" has no free connector', p_station.id), 'Try again later.');
+      end if;
+      perform private.ensure_connector(p_station.id, 1);
+      select c.* into v_connector from public.connectors as c where c.station_id = p_station.id;
+    end if;
+  else
+    select c.* into v_connector from public.connectors as c
+     where c.station_id = p_station.id and c.number = p_connector_id;
+    if not found then
+      perform private.fail(404, 'OCCON', format('station "%s" has no connector %s', p_station.id, p_connector_id),
+        'station_status lists the connectors.');
+    end if;
+    if v_connector.status in ('Faulted', 'Unavailable', 'Reserved') then
+      perform private.fail(409, 'OCUNA', format('connector %s is %s', v_connector.number, v_connector.status), 'Choose another connector.');
+    end if;
+  end if;
+
+  select * into v_session from public.charging_sessions as s
+   where s.station_id = p_station.id and s.connector_id = v_connector.number and s.status in ('pending', 'started')
+     and not private.is_abandoned(s, v_connector)
+   order by s.created_at desc limit 1;
+  if found then
+    if v_session.status = 'pending' and v_session.user_id is not distinct from p_user_id
+       and (v_session.limit_energy_kwh, v_session.limit_amount) is not distinct from (p_limit_energy_kwh::numeric(14, 3), p_limit_amount::numeric(14, 2)) then
+      return v_session;  -- pressed twice
+    end if;
+    perform private.fail(409, 'OCBSY', format('connector %s is in use', v_connector.number), 'Stop that session first, or choose another connector.');
+  end if;
+
+  v_tariff := private.tariff_snapshot(p_station.id, v_connector.number, now(), v_client_id);
+  insert into public.charging_sessions as s (station_id, connector_id, user_id, client_id, id_tag, limit_energy_kwh, limit_amount, currency,
+      expires_at)
+  values (p_station.id, v_connector.number, (select u.id from public.users as u where u.id = p_user_id),
+      v_client_id,
+      -- 14 hex digits: what every reader's and station's idea of a tag admits
+      upper(left(replace(gen_random_uuid()::text, '-', ''), 14)),
+      p_limit_energy_kwh, p_limit_amount,
+      coalesce(v_tariff ->> 'currency', p_station.currency),
+      now() + interval '2 minutes')
+  returning * into v_session;
+  select * into v_hold from private.take_hold(v_session, v_tariff, now(), v_session.limit_type = 'none');
+  if v_hold.problem = 'no_funds' then
+    perform private.fail(402, 'OCBAL', concat('the account does not cover this charge',
+        case when v_tell then format(': %s %s are available', v_hold.available, v_hold.currency) end,
+        case when v_tell and v_session.limit_type <> 'none' then format(', %s needed', v_hold.wanted) end), 'Top the account up, or set a lower limit.');
+  elsif v_hold.problem = 'unpaid_before' then
+    perform private.fail(402, 'OCDUE', concat(case when v_tell then format('%s %s', v_hold.unpaid, v_hold.currency) else 'bills' end,
+        case when v_tell then ' are unpaid from earlier sessions' else ' of earlier sessions are unpaid' end), 'Top the account up: what it owes is charged at once.');
+  elsif v_hold.problem = 'wrong_currency' then
+    perform private.fail(409, 'OCCUR', format('the account is in %s, the station''s prices are in %s', v_hold.currency, v_session.currency), 'Use an account in the station''s currency.');
+  elsif v_hold.problem = 'no_account' then
+    perform private.fail(402, 'OCACC', 'no account pays for this user', 'An admin sets users.client_id.');
+  end if;
+  if v_hold.taken > 0 then
+    update public.charging_sessions as s set held_amount = v_hold.taken where s.id = v_session.id returning * into v_session;
+  end if;
+  insert into public.commands (station_id, action, payload, session_id)
+  values (p_station.id, 'RemoteStartTransaction',
+      jsonb_build_object('connectorId', v_session.connector_id, 'idTag', v_session.id_tag), v_session.id);
+  return v_session;
+end $$;
+comment on function private.begin_charge is 'A pending session for this user, its hold and its RemoteStartTransaction.';
