@@ -65,7 +65,8 @@ language plpgsql stable set search_path = ''
 as $$
 declare
   v_days text[] := array['MONDAY', 'TUESDAY', 'WEDNESDAY', 'THURSDAY', 'FRIDAY', 'SATURDAY', 'SUNDAY'];
-  v_rules jsonb := '[]';
+  v_elements jsonb[];
+  v_rules jsonb[];  -- appended to in place; a jsonb list would be copied each time
   v_element jsonb;
   v_restrictions jsonb;
   v_component jsonb;
@@ -84,8 +85,9 @@ begin
   if jsonb_typeof(p_elements) is distinct from 'array' or not jsonb_array_length(p_elements) between 1 and 500 then
     perform private.fail(400, 'OCOCP', 'tariff.elements must be a list of 1 to 500 TariffElements', 'OCPI 2.2.1 §11.3.1.');
   end if;
-  for e in 0 .. jsonb_array_length(p_elements) - 1 loop
-    v_element := p_elements -> e;
+  v_elements := array(select x from jsonb_array_elements(p_elements) as x);
+  for e in 0 .. cardinality(v_elements) - 1 loop
+    v_element := v_elements[e + 1];
     v_path := format('tariff.elements[%s]', e);
     v_restrictions := coalesce(nullif(v_element -> 'restrictions', 'null'), '{}');
     if jsonb_typeof(v_element) is distinct from 'object' or jsonb_typeof(v_restrictions) <> 'object'
@@ -148,7 +150,7 @@ begin
       if coalesce(jsonb_typeof(v_component -> 'price'), 'null') = 'null' or coalesce(jsonb_typeof(v_component -> 'step_size'), 'null') = 'null' then
         perform private.fail(400, 'OCOCP', format('%s must have price and step_size', v_at), 'OCPI 2.2.1 §11.4.2.');
       end if;
-      v_rules := v_rules || (v_common || jsonb_build_object(
+      v_rules := array_append(v_rules, v_common || jsonb_build_object(
         'name', case v_type when 'ENERGY' then 'Energy' when 'PARKING_TIME' then 'Parking'
                   when 'TIME' then case v_reservation when 'RESERVATION' then 'Reservation' when 'RESERVATION_EXPIRES' then 'Reservation expired' else 'Charging time' end
                   else case v_reservation when 'RESERVATION' then 'Reservation fee' when 'RESERVATION_EXPIRES' then 'Reservation expired' else 'Start fee' end end,
@@ -158,10 +160,10 @@ begin
         'vat', private.ocpi_number(v_component, 'vat', v_at, 0, 100, 4),
         'step_size', private.ocpi_number(v_component, 'step_size', v_at, case v_type when 'FLAT' then 0 else 1 end, 2000000000, 0),
         -- the first element wins: it has the highest priority
-        'priority', jsonb_array_length(p_elements) - e));
+        'priority', cardinality(v_elements) - e));
     end loop;
   end loop;
-  return v_rules;
+  return to_jsonb(v_rules);
 end $$;
 comment on function private.ocpi_rules is 'TariffElements of OCPI as rows for tariff_rules, in a list. 400 OCOCP where they are no TariffElements, or nothing could be priced by them.';
 
@@ -246,7 +248,7 @@ begin
   values (v_client_id, format('%s-%s %s', upper(tariff ->> 'country_code'), upper(tariff ->> 'party_id'), tariff ->> 'id'), v_from, v_until, v_taxes,
       (v_limits ->> 'min_price')::numeric, (v_limits ->> 'min_price_incl_vat')::numeric, (v_limits ->> 'max_price')::numeric, (v_limits ->> 'max_price_incl_vat')::numeric,
       tariff ->> 'country_code', tariff ->> 'party_id', tariff ->> 'id',
-      jsonb_strip_nulls(tariff - '{country_code,party_id,id,currency,min_price,max_price,start_date_time,end_date_time,tax_included}'::text[]), now())
+      jsonb_strip_nulls(tariff - '{country_code,party_id,id,currency,start_date_time,end_date_time,tax_included}'::text[]), now())
   on conflict (client_id, upper(ocpi_country_code), upper(ocpi_party_id), lower(ocpi_id)) where ocpi_id is not null do update
      set valid_from = excluded.valid_from, valid_until = excluded.valid_until, tax_included = excluded.tax_included, min_price = excluded.min_price,
          min_price_incl_vat = excluded.min_price_incl_vat, max_price = excluded.max_price, max_price_incl_vat = excluded.max_price_incl_vat,
@@ -281,13 +283,13 @@ declare
   v_plan public.tariff_plans := private.managed_plan(plan_id);
   v_rule public.tariff_rules;
   v_former public.tariff_rules;
-  v_elements jsonb := '[]';
+  v_elements jsonb[];
   v_components jsonb := '[]';
   v_restrictions jsonb;
   v_former_restrictions jsonb;
   v_type text;
   v_changed timestamptz := v_plan.updated_at;
-  v_dates text := 'YYYY-MM-DD"T"HH24:MI:SS';
+  v_sides constant text[] := '{excl_vat,incl_vat,before_taxes,after_taxes}';  -- of a limit; the rest are fields of others
 begin
   for v_rule in
     select r.* from public.tariff_rules as r
@@ -322,7 +324,7 @@ begin
     if jsonb_array_length(v_components) > 0
        and ((v_rule.priority, v_rule.created_at, v_restrictions) is distinct from (v_former.priority, v_former.created_at, v_former_restrictions)
             or v_components @> jsonb_build_array(jsonb_build_object('type', v_type))) then
-      v_elements := v_elements || private.ocpi_element(v_components, v_former_restrictions);
+      v_elements := array_append(v_elements, private.ocpi_element(v_components, v_former_restrictions));
       v_components := '[]';
     end if;
     v_components := v_components || jsonb_strip_nulls(jsonb_build_object('type', v_type, 'vat', trim_scale(v_rule.vat), 'step_size', coalesce(v_rule.step_size, 1),
@@ -338,9 +340,9 @@ begin
   return jsonb_strip_nulls(coalesce(v_plan.ocpi, '{}') || jsonb_build_object(
     'country_code', coalesce(v_plan.ocpi_country_code, (select min(l.country) from public.locations as l where l.client_id = v_plan.client_id and l.country ~ '^[A-Z]{2}$'), 'KG'),
     'party_id', coalesce(v_plan.ocpi_party_id, 'EVP'), 'id', coalesce(v_plan.ocpi_id, v_plan.id::text), 'currency', v_former.currency,
-    'min_price', private.ocpi_price(v_plan.min_price, v_plan.min_price_incl_vat, 0, v_plan.tax_included is not null),
-    'max_price', private.ocpi_price(v_plan.max_price, v_plan.max_price_incl_vat, v_plan.max_price_incl_vat, v_plan.tax_included is not null),
-    'elements', coalesce(private.imported_elements(v_plan), v_elements || private.ocpi_element(v_components, v_former_restrictions)), 'tax_included', v_plan.tax_included,
+    'min_price', coalesce(v_plan.ocpi -> 'min_price', '{}') - v_sides || private.ocpi_price(v_plan.min_price, v_plan.min_price_incl_vat, 0, v_plan.tax_included is not null),
+    'max_price', coalesce(v_plan.ocpi -> 'max_price', '{}') - v_sides || private.ocpi_price(v_plan.max_price, v_plan.max_price_incl_vat, v_plan.max_price_incl_vat, v_plan.tax_included is not null),
+    'elements', coalesce(private.imported_elements(v_plan), to_jsonb(array_append(v_elements, private.ocpi_element(v_components, v_former_restrictions)))), 'tax_included', v_plan.tax_included,
     'start_date_time', private.ocpi_time(v_plan.valid_from), 'end_date_time', private.ocpi_time(v_plan.valid_until),
     'last_updated', case when v_changed <= v_plan.imported_at and v_plan.ocpi ? 'last_updated' then v_plan.ocpi -> 'last_updated' else to_jsonb(private.ocpi_time(v_changed)) end));
 end $$;
@@ -402,9 +404,11 @@ language plpgsql stable set search_path = ''
 as $$
 declare
   v_types text := '^(CURRENT|ENERGY|ENERGY_EXPORT|ENERGY_IMPORT|MAX_CURRENT|MIN_CURRENT|MAX_POWER|MIN_POWER|PARKING_TIME|POWER|RESERVATION_TIME|STATE_OF_CHARGE|TIME)$';
-  v_result jsonb := '[]';
+  v_periods jsonb[];
+  v_result jsonb[];  -- appended to in place; a jsonb list would be copied each time
   v_path text;
   v_period jsonb;
+  v_dimensions jsonb;
   v_dimension jsonb;
   v_type text;
   v_sum jsonb;
@@ -418,28 +422,36 @@ declare
   v_parking numeric;
   v_energy numeric;
   v_measures jsonb;
+  v_shares numeric[];  -- hours: reserved, charging, parking, neither
+  v_rest numeric;
+  v_last integer;
+  v_from timestamptz;
   v_charges boolean := false;
+  v_began timestamptz;
 begin
   if jsonb_typeof(p_periods) is distinct from 'array' or not jsonb_array_length(p_periods) between 1 and 10000 then
     perform private.fail(400, 'OCOCP', 'periods must be a list of 1 to 10000 ChargingPeriods, or a CDR', 'OCPI 2.2.1 §10.4.6.');
   end if;
-  v_next := private.ocpi_date_time(p_periods -> 0, 'start_date_time', 'periods[0]', true);
-  for i in 0 .. jsonb_array_length(p_periods) - 1 loop
+  v_periods := array(select x from jsonb_array_elements(p_periods) as x);
+  v_next := private.ocpi_date_time(v_periods[1], 'start_date_time', 'periods[0]', true);
+  v_began := v_next;
+  for i in 0 .. cardinality(v_periods) - 1 loop
     v_path := format('periods[%s]', i);
-    v_period := p_periods -> i;
+    v_period := v_periods[i + 1];
+    v_dimensions := v_period -> 'dimensions';
     v_start := v_next;
-    if jsonb_typeof(v_period -> 'dimensions') is distinct from 'array' or jsonb_array_length(v_period -> 'dimensions') > 100 then
+    if jsonb_typeof(v_dimensions) is distinct from 'array' or jsonb_array_length(v_dimensions) > 100 then
       perform private.fail(400, 'OCOCP', format('%s.dimensions must be a list', v_path), 'For example [{"type": "ENERGY", "volume": 20}].');
     end if;
     v_sum := '{}';
-    for d in 0 .. jsonb_array_length(v_period -> 'dimensions') - 1 loop
-      v_dimension := v_period -> 'dimensions' -> d;
+    for d in 0 .. jsonb_array_length(v_dimensions) - 1 loop
+      v_dimension := v_dimensions -> d;
       v_type := private.ocpi_text(v_dimension, 'type', format('%s.dimensions[%s]', v_path, d), v_types, 'A CdrDimensionType of OCPI, for example ENERGY, TIME, PARKING_TIME, RESERVATION_TIME.', true);
       if coalesce(jsonb_typeof(v_dimension -> 'volume'), 'null') = 'null' or v_sum ? v_type then
         perform private.fail(400, 'OCOCP', format('%s.dimensions[%s]: %s must stand there once, with a volume', v_path, d, v_type), 'kWh, hours, kW or A.');
       end if;
       v_sum := v_sum || jsonb_build_object(v_type, private.ocpi_number(v_dimension, 'volume', format('%s.dimensions[%s]', v_path, d),
-        case when v_type ~ '(CURRENT|POWER)$' then -1000000 else 0 end, 1000000, 15));  -- negative: from the car to the grid
+        case when v_type ~ '(CURRENT|POWER)$' then -1000000 else 0 end, 1000000, 30));  -- negative: from the car to the grid
     end loop;
 
     v_reserved := (v_sum ->> 'RESERVATION_TIME')::numeric;
@@ -448,12 +460,12 @@ begin
     v_energy := coalesce((v_sum ->> 'ENERGY')::numeric, (v_sum ->> 'ENERGY_IMPORT')::numeric, 0);
     v_hours := coalesce(v_reserved, 0) + coalesce(v_charging, 0) + coalesce(v_parking, 0);
     v_named_end := private.ocpi_date_time(v_period, 'end_date_time', v_path, false);
-    v_next := case when i < jsonb_array_length(p_periods) - 1
-                   then private.ocpi_date_time(p_periods -> i + 1, 'start_date_time', format('periods[%s]', i + 1), true)
+    v_next := case when i < cardinality(v_periods) - 1
+                   then private.ocpi_date_time(v_periods[i + 2], 'start_date_time', format('periods[%s]', i + 1), true)
                    else coalesce(v_named_end, p_end, v_start + private.ocpi_hours(v_hours)) end;
     if v_next < v_start or v_named_end <> v_next then
       perform private.fail(400, 'OCOCP', format('%s must end when the next begins, and not before it began', v_path), 'A period ends when the next starts (OCPI 2.2.1 §10.4.6); put them in order.');
-    elsif v_next > (p_periods -> 0 ->> 'start_date_time')::timestamptz + interval '400 days' then
+    elsif v_next > v_began + interval '400 days' then
       perform private.fail(400, 'OCOCP', format('%s ends more than 400 days after the session began', v_path), 'Check the times.');
     end if;
     v_clock := extract(epoch from v_next - v_start);
@@ -470,23 +482,25 @@ begin
       v_charging := 0;
     end if;
     -- One after the other: reserved, charging, parking, and the rest neither. What rounding left goes to the last.
-    v_result := v_result || (
-      select coalesce(jsonb_agg(v_measures || jsonb_build_object('start_at', from_at, 'end_at', until_at, 'energy_kwh', case when kind = energy_in then v_energy else 0 end,
-                                                   'parking', kind = 3, 'idle', kind = 4, 'reserved', case when kind = 1 then 1 end) order by kind), '[]')
-        from (select kind, energy_in, case when rest > 2 or kind < last_kind then v_start + private.ocpi_hours(before_hours + hours) else v_next end as until_at,
-                     v_start + private.ocpi_hours(before_hours) as from_at
-                from (select kind, hours, sum(hours) over (order by kind) - hours as before_hours, max(kind) over () as last_kind, v_clock - v_hours * 3600 as rest,
-                             min(kind) filter (where kind in (2, 3)) over () as energy_in
-                        from (values (1, v_reserved), (2, v_charging), (3, v_parking),
-                                     (4, case when coalesce(v_reserved, v_charging, v_parking) is not null and v_clock - v_hours * 3600 > 2 and v_hours > 0
-                                              then v_clock / 3600 - v_hours end)) as k (kind, hours)
-                       where hours is not null) as kinds) as laid);
+    v_rest := v_clock - v_hours * 3600;
+    v_shares := array[v_reserved, v_charging, v_parking, case when coalesce(v_reserved, v_charging, v_parking) is not null and v_rest > 2 and v_hours > 0 then v_rest / 3600 end];
+    v_last := (select max(k) from generate_subscripts(v_shares, 1) as k where v_shares[k] is not null);
+    v_hours := 0;
+    for k in 1 .. v_last loop
+      if v_shares[k] is not null then
+        v_from := v_start + private.ocpi_hours(v_hours);
+        v_hours := v_hours + v_shares[k];
+        v_result := array_append(v_result, v_measures || jsonb_build_object(
+          'start_at', v_from, 'end_at', case when v_rest > 2 or k < v_last then v_start + private.ocpi_hours(v_hours) else v_next end,
+          'energy_kwh', case when k = case when v_charging is null then 3 else 2 end then v_energy else 0 end,
+          'parking', k = 3, 'idle', k = 4, 'reserved', case when k = 1 then 1 end));
+      end if;
+    end loop;
   end loop;
   if not v_charges then  -- nothing followed the reservation
-    select jsonb_agg(p || case when p -> 'reserved' = '1' then '{"reserved": 2}'::jsonb else '{}' end order by o) into v_result
-      from jsonb_array_elements(v_result) with ordinality as x (p, o);
+    v_result := array(select p || case when p -> 'reserved' = '1' then '{"reserved": 2}'::jsonb else '{}' end from unnest(v_result) with ordinality as x (p, o) order by o);
   end if;
-  return v_result;
+  return to_jsonb(v_result);
 end $$;
 comment on function private.ocpi_periods is 'ChargingPeriods of OCPI as periods for price_periods(). The last ends with the session: at its end_date_time, at p_end, or after its hours. Times within a '
   'period come one after the other: RESERVATION_TIME, TIME, PARKING_TIME, and a rest that is neither. Without any of them a period charges. 400 OCOCP.';
@@ -510,6 +524,7 @@ declare
   v_net numeric;
   v_tax numeric;
   v_hidden boolean;
+  v_work numeric;
 begin
   begin
     if now() at time zone time_zone is null then
@@ -522,6 +537,14 @@ begin
     when 'object' then private.ocpi_periods(periods -> 'charging_periods', private.ocpi_date_time(periods, 'end_date_time', 'periods', false))
     else private.ocpi_periods(periods, null) end;
   v_tariff := private.plan_tariff(v_plan, null, null, null, time_zone, 0, (v_periods -> 0 ->> 'start_at')::timestamptz);
+  -- What takes long is to try each rule wherever prices may change: at the edges of windows each day, and with each period where measures matter.
+  v_work := jsonb_array_length(v_tariff -> 'rules') * (
+    case when v_tariff ? 'measured' then jsonb_array_length(v_periods) else 0 end
+    + extract(epoch from (v_periods -> -1 ->> 'end_at')::timestamptz - (v_periods -> 0 ->> 'start_at')::timestamptz) / 86400
+      * (select count(distinct t) from jsonb_array_elements(v_tariff -> 'rules') as r cross join unnest(array[r ->> 'time_start', r ->> 'time_end']) as t));
+  if v_work > 10000000 then
+    perform private.fail(400, 'OCOCP', 'periods and tariff are too much to be priced in one request', 'Fewer or shorter periods, or a tariff of fewer elements.');
+  end if;
   v_result := private.price_periods(v_tariff, v_periods);
 
   -- OCPI's amounts have four decimals.

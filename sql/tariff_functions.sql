@@ -69,6 +69,7 @@ declare
   v_rules jsonb;
   v_left_out jsonb;
   v_measures jsonb;
+  v_untold text;  -- tax_included, where taxes at rates that nobody tells are within the prices (YES) or on top of them (NO)
 begin
   v_currency := coalesce(
     case when p_station.price_per_kwh is not null or p_station.session_fee is not null then p_station.currency end,
@@ -144,11 +145,15 @@ begin
             from reachable)
     into v_rules, v_left_out, v_measures;
 
+  v_untold := case when not v_measures ? 'vat' then nullif(p_plan.tax_included, 'N/A') end;
   return jsonb_strip_nulls(jsonb_build_object(
     'connector_type', p_type, 'power_kw', trim_scale(p_power), 'plan_id', p_plan.id, 'plan_name', p_plan.name, 'currency', v_currency,
     'left_out', v_left_out, 'time_zone', p_time_zone, 'rules', coalesce(v_rules, '[]'), 'discount_percent', nullif(trim_scale(p_discount), 0),
-    'min_price', trim_scale(p_plan.min_price), 'min_price_incl_vat', trim_scale(p_plan.min_price_incl_vat),
-    'max_price', trim_scale(p_plan.max_price), 'max_price_incl_vat', trim_scale(p_plan.max_price_incl_vat))) || v_measures;
+    -- Of a limit on both sides of taxes that nobody tells, only the side of the prices can be kept.
+    'min_price', case when v_untold = 'YES' and p_plan.min_price_incl_vat is not null then null else trim_scale(p_plan.min_price) end,
+    'min_price_incl_vat', case when v_untold = 'NO' and p_plan.min_price is not null then null else trim_scale(p_plan.min_price_incl_vat) end,
+    'max_price', case when v_untold = 'YES' and p_plan.max_price_incl_vat is not null then null else trim_scale(p_plan.max_price) end,
+    'max_price_incl_vat', case when v_untold = 'NO' and p_plan.max_price is not null then null else trim_scale(p_plan.max_price_incl_vat) end)) || v_measures;
 end $$;
 comment on function private.plan_tariff is 'What tariff_snapshot() keeps of a plan for a connector of p_type and p_power (kW), prices less p_discount percent. p_station gives '
   'prices of its own that go before the plan''s, and the currency of a plan without rules.';

@@ -193,12 +193,17 @@ def test_a_tariff_comes_out_as_it_went_in_and_costs_the_same(
     assert same == cost
     # and what holds for every price
     assert cost["cost"] == sum(line["amount"] for line in cost["lines"])
+    untold = cost["vat"] is None and "tax_included" in made  # taxes at rates that nobody tells
     if cost["vat"] is not None:
         assert cost["cost_before_vat"] + cost["vat"] == cost["cost"]
         assert sum(line["vat"] for line in cost["vat_lines"]) == cost["vat"]
     before, after = ("excl_vat", "incl_vat") if "tax_included" not in made else ("before_taxes", "after_taxes")
     for name, sign in (("min_price", 1), ("max_price", -1)):
         for key, total in ((before, "cost_before_vat"), (after, "cost")):
+            if untold:  # of two sides only the one that the prices are on can be kept
+                total = "cost"
+                if len(made.get(name, {})) == 2 and (key == after) == (made["tax_included"] == "NO"):
+                    continue
             # a most price goes before a least one of the other side
             if key in made.get(name, {}) and (name == "max_price" or "max_price" not in made):
                 assert sign * (cost[total] - Decimal(str(round(made[name][key], 2)))) >= Decimal("-0.01")
@@ -208,6 +213,7 @@ def test_what_only_others_understand_comes_out_until_the_rules_are_changed_here(
     made = tariff(
         tax_included="NO",
         preauthorize_amount=40,
+        max_price={"before_taxes": 90, "after_taxes": 99, "why": "by law"},
         energy_mix={"is_green_energy": False, "energy_sources": [{"source": "WATER", "percentage": 91.5}]},
         elements=[
             {
@@ -266,6 +272,55 @@ def test_totals_before_and_after_taxes_are_told_as_far_as_they_are_known(
     assert cost["cost"] == told.get("incl_vat", told.get("excl_vat"))
     assert cost["cost_before_vat"] == told.get("excl_vat")
     assert cost["vat"] == (told["incl_vat"] - told["excl_vat"] if len(told) == 2 else None)
+
+
+@pytest.mark.parametrize(
+    ("taxes", "least", "most", "paid"),
+    [
+        ("NO", {"before_taxes": 6, "after_taxes": 7}, {}, 6),
+        ("NO", {}, {"before_taxes": 4, "after_taxes": 4.5}, 4),
+        ("YES", {"before_taxes": 6, "after_taxes": 7}, {}, 7),
+        ("YES", {}, {"before_taxes": 4, "after_taxes": 4.5}, 4.5),
+        ("YES", {}, {"before_taxes": 4}, 4),
+        ("N/A", {"before_taxes": 6, "after_taxes": 7}, {}, 7),
+        ("N/A", {}, {"before_taxes": 4, "after_taxes": 4.5}, 4),
+    ],
+)
+def test_where_the_rate_of_taxes_is_not_told_a_limit_holds_on_the_side_of_the_prices(
+    db: psycopg.Connection[Any], taxes: str, least: Json, most: Json, paid: float
+) -> None:
+    made = tariff(
+        tax_included=taxes, elements=[{"price_components": [{"type": "ENERGY", "price": 0.25, "step_size": 1}]}]
+    )
+    made |= {name: limit for name, limit in (("min_price", least), ("max_price", most)) if limit}
+    plan = call(db, "import_ocpi_tariff", Jsonb(made))["id"]
+    assert float(call(db, "cost_of_periods", plan, Jsonb(PERIODS), "UTC")["cost"]) == paid
+    assert call(db, "export_ocpi_tariff", plan) == json.loads(text(made), parse_float=Decimal)
+
+
+def test_a_cdr_of_10000_periods_is_priced_and_what_would_take_minutes_refused(world: World) -> None:
+    minute = [
+        {
+            "start_date_time": (START + timedelta(minutes=n)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "dimensions": [{"type": "ENERGY", "volume": 0.1 + 0.2}, {"type": "TIME", "volume": 1 / 60}],
+        }
+        for n in range(10000)
+    ]
+    priced = world.rpc(OPERATOR, "cost_of_periods", plan_id=PLAN, periods=Jsonb(minute), time_zone="Asia/Bishkek")
+    assert priced["cost"] == 45000  # 0.30000000000000004 kWh a minute, at 15
+    windows = [
+        {
+            "price_components": [{"type": "ENERGY", "price": 1, "step_size": 1}],
+            "restrictions": {"start_time": f"{n // 60:02}:{n % 60:02}", "end_time": f"{n // 60:02}:{n % 60 + 1:02}"},
+        }
+        for n in range(1440)
+        if n % 60 < 20
+    ]
+    plan = world.rpc(OPERATOR, "import_ocpi_tariff", tariff=Jsonb(tariff(elements=windows)))["id"]
+    year = Jsonb(one_period(("ENERGY", 1), end_date_time="2027-05-06T12:00:00Z"))
+    told = refusal(world, "cost_of_periods", plan_id=plan, periods=year, time_zone="Asia/Bishkek")
+    assert (told["status"], told["code"]) == (400, "OCOCP")
+    assert "too much" in told["message"]
 
 
 def test_a_repeat_updates_the_plan_in_place_and_keeps_what_the_operator_wrote(db: psycopg.Connection[Any]) -> None:
