@@ -76,9 +76,9 @@ export class Rest {
 
 class BehindTheEnd extends Error {}
 
-/** Supabase Auth's admin API, with the service key. */
+/** Supabase Auth's admin API, with the first of the service keys that is taken. */
 export class AuthAdmin {
-  constructor(private readonly url: string, private readonly serviceKey: string) {}
+  constructor(private readonly url: string, private readonly serviceKeys: string[]) {}
 
   /** The id of the new user. Raises Problem OCDUP when the e-mail is taken, OCVAL when Auth refuses a value. */
   async create(email: string, password: string): Promise<string> {
@@ -100,16 +100,19 @@ export class AuthAdmin {
     await (await this.#send("DELETE", `/${id}`)).body?.cancel();
   }
 
-  #send(method: string, path: string, body?: unknown): Promise<Response> {
-    return send(`${this.url}/auth/v1/admin/users${path}`, {
-      method,
-      headers: {
-        apikey: this.serviceKey,
-        Authorization: `Bearer ${this.serviceKey}`,
-        "Content-Type": "application/json",
-      },
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
+  async #send(method: string, path: string, body?: unknown): Promise<Response> {
+    let response: Response | undefined;
+    for (const key of this.serviceKeys) {
+      await response?.body?.cancel();
+      response = await send(`${this.url}/auth/v1/admin/users${path}`, {
+        method,
+        headers: { apikey: key, Authorization: `Bearer ${key}`, "Content-Type": "application/json" },
+        body: body === undefined ? undefined : JSON.stringify(body),
+      });
+      if (response.status !== 401 && response.status !== 403) break; // the key was taken
+    }
+    if (response === undefined) throw unavailable();
+    return response;
   }
 }
 

@@ -12,22 +12,24 @@ import { requests, withTimes } from "./shapes.ts";
 export interface Settings {
   url: string;
   anonKey: string;
-  serviceKey: string;
+  /** Those that there are, the best first. */
+  serviceKeys: string[];
 }
 
 /**
  * From the environment. The new kind of key comes first: the legacy one stays in the environment of a hosted project that
- * has switched it off (https://github.com/supabase/supabase/issues/37648).
+ * has switched it off (https://github.com/supabase/supabase/issues/37648). But the admin API of Auth has been seen to refuse
+ * new keys now and then (https://github.com/supabase/supabase/issues/48272): there the legacy one is the second try.
  */
 export function settingsOf(env: Record<string, string>): Settings {
-  const key = (current: string, legacy: string) => {
+  const keys = (current: string, legacy: string) => {
     const named: Record<string, string> = JSON.parse(env[current] || "{}");
-    return named.default || Object.values(named)[0] || env[legacy] || "";
+    return [named.default || Object.values(named)[0], env[legacy]].filter(Boolean);
   };
   return {
     url: env.SUPABASE_URL ?? "",
-    anonKey: key("SUPABASE_PUBLISHABLE_KEYS", "SUPABASE_ANON_KEY"),
-    serviceKey: key("SUPABASE_SECRET_KEYS", "SUPABASE_SERVICE_ROLE_KEY"),
+    anonKey: keys("SUPABASE_PUBLISHABLE_KEYS", "SUPABASE_ANON_KEY")[0] ?? "",
+    serviceKeys: keys("SUPABASE_SECRET_KEYS", "SUPABASE_SERVICE_ROLE_KEY"),
   };
 }
 
@@ -101,7 +103,7 @@ async function route(request: Request, place: string, settings: Settings): Promi
   if ((caller(rest).role ?? "anon") === "anon") throw notSignedIn("this is nobody's token");
   const query = chosen.route.query ? readQuery(chosen.route.query, new URL(request.url).searchParams) : {};
   const body = chosen.route.body ? await readBody(requests[chosen.route.body], request) : undefined;
-  const admin = new AuthAdmin(settings.url, settings.serviceKey);
+  const admin = new AuthAdmin(settings.url, settings.serviceKeys);
   const result = await chosen.route.handle({ rest, admin, params: chosen.params, query, body: body as never });
   if (!chosen.route.list) return Response.json(withTimes(result as Row, chosen.route.answer));
   const { rows, more } = result as Page;

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { routes } from "./routes.ts";
 import { answer, readQuery, settingsOf } from "./server.ts";
 
-const SETTINGS = { url: "http://127.0.0.1:9", anonKey: "anon", serviceKey: "service" };
+const SETTINGS = { url: "http://127.0.0.1:9", anonKey: "anon", serviceKeys: ["service"] };
 const token = (claims: object) => `x.${btoa(JSON.stringify(claims)).replaceAll("=", "")}.x`;
 const USER = { Authorization: `Bearer ${token({ role: "authenticated", sub: "a" })}` };
 
@@ -22,10 +22,11 @@ async function refusal(response: Response, status: number, code: string): Promis
 Deno.test("settingsOf() prefers the new keys, which a project has when it has switched the legacy ones off", () => {
   const legacy = { SUPABASE_URL: "https://x", SUPABASE_ANON_KEY: "old", SUPABASE_SERVICE_ROLE_KEY: "old secret" };
   const keys = { SUPABASE_PUBLISHABLE_KEYS: '{"web":"p1","default":"p2"}', SUPABASE_SECRET_KEYS: '{"server":"s"}' };
-  assert.deepEqual(settingsOf({ ...legacy, ...keys }), { url: "https://x", anonKey: "p2", serviceKey: "s" });
+  const serviceKeys = ["s", "old secret"];
+  assert.deepEqual(settingsOf({ ...legacy, ...keys }), { url: "https://x", anonKey: "p2", serviceKeys });
   const none = { SUPABASE_PUBLISHABLE_KEYS: '{"default":""}', SUPABASE_SECRET_KEYS: "" };
   for (const env of [legacy, { ...legacy, ...none }]) {
-    assert.deepEqual(settingsOf(env), { url: "https://x", anonKey: "old", serviceKey: "old secret" });
+    assert.deepEqual(settingsOf(env), { url: "https://x", anonKey: "old", serviceKeys: ["old secret"] });
   }
 });
 
