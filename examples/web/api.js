@@ -44,6 +44,7 @@ const IN_OTHER_WORDS = {
   PGRST301: { message: "Your session has ended.", hint: "Sign in again." },
   PGRST303: { message: "Your session has ended.", hint: "Sign in again." },
   "22P02": { message: "There is nothing at this address.", hint: "It may be mistyped." },
+  OCOFF: { message: "The station is offline.", hint: "Choose another one, or try again later." },
   42501: { message: "You may not do that.", hint: "Your role gives no right to it." },
 };
 

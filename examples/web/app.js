@@ -165,11 +165,19 @@ document.getElementById("skip").addEventListener("click", (event) => {
   main.focus();
 });
 
+const AWAY_MS = 1500; // a moment without a topic, as between two pages, is no news
+const AWAY = "No connection. What you see may be old; this page goes on by itself.";
+let away = null;
+
 watchState((state) => {
   const live = document.getElementById("live");
   const [tone, text] = { live: ["ok", "Live"], away: ["warn", "Reconnecting …"], none: ["off", "Not live"] }[state];
   live.dataset.tone = tone;
   live.textContent = text;
+  const notice = document.getElementById("away");
+  clearTimeout(away);
+  if (state === "away") away = setTimeout(() => ((notice.hidden = false), (notice.textContent = AWAY)), AWAY_MS);
+  else notice.hidden = true;
 });
 
 supabase.auth.onAuthStateChange((event) => {

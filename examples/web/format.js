@@ -19,9 +19,9 @@ export const price = (amount, currency) =>
   number(amount, { style: "currency", currency, currencyDisplay: "code", maximumFractionDigits: 4 });
 
 export const kwh = (energy, digits = 2) =>
-  `${number(energy ?? 0, { minimumFractionDigits: digits, maximumFractionDigits: Math.max(digits, 3) })} kWh`;
+  `${number(energy ?? 0, { minimumFractionDigits: digits, maximumFractionDigits: Math.max(digits, 3) })}\u00a0kWh`;
 
-export const kw = (watts) => `${number((watts ?? 0) / 1000, { maximumFractionDigits: 1 })} kW`;
+export const kw = (watts) => `${number((watts ?? 0) / 1000, { maximumFractionDigits: 1 })}\u00a0kW`;
 
 export const plain = (value, digits = 3) => number(value, { maximumFractionDigits: digits });
 
@@ -32,6 +32,8 @@ const at = (time, options) => (time ? formatter(Intl.DateTimeFormat, options).fo
 export const clock = (time, timeZone) => at(time, { timeStyle: "short", timeZone });
 
 export const exactClock = (time, timeZone) => at(time, { timeStyle: "medium", timeZone });
+
+export const day = (time, timeZone) => at(time, { dateStyle: "medium", timeZone });
 
 export const dateTime = (time, timeZone) => at(time, { dateStyle: "medium", timeStyle: "short", timeZone });
 
@@ -53,10 +55,16 @@ export function duration(seconds) {
   return whole >= 3600 ? `${Math.floor(whole / 3600)}:${rest}` : rest;
 }
 
-/** "3 minutes ago", in the reader's language. */
+/** Of minutes: 45 min, 1 h 49 min. */
+export function roughly(minutes) {
+  const whole = Math.round(minutes);
+  return whole < 60 ? `${whole} min` : `${Math.floor(whole / 60)} h ${whole % 60} min`;
+}
+
+/** "3 min ago", in the reader's language. */
 export function ago(time) {
   const seconds = (new Date(time).getTime() - Date.now()) / 1000;
   const units = { day: 86400, hour: 3600, minute: 60, second: 1 };
   const unit = Object.keys(units).find((name) => Math.abs(seconds) >= units[name]) ?? "second";
-  return formatter(Intl.RelativeTimeFormat, { numeric: "auto" }).format(Math.round(seconds / units[unit]), unit);
+  return formatter(Intl.RelativeTimeFormat, { numeric: "auto", style: "short" }).format(Math.round(seconds / units[unit]), unit);
 }

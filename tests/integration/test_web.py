@@ -252,8 +252,10 @@ async def test_figures_go_on_when_the_line_to_realtime_was_lost(visit: Visit, ch
 
         assert proxy.cut_realtime() > 0
         await expect(driver.page.locator("#live")).to_have_text("Reconnecting …")
+        await expect(driver.page.get_by_text("No connection.")).to_be_visible()
         energy = await driver.grows("Energy", energy)
         await expect(driver.page.locator("#live")).to_have_text("Live")
+        await expect(driver.page.get_by_text("No connection.")).to_be_hidden()
         energy = await driver.grows("Energy", energy)
 
         assert proxy.freeze_realtime() > 0  # half open: neither end knows

@@ -2,7 +2,7 @@
 
 import { ask, supabase } from "../api.js";
 import { fill, h } from "../dom.js";
-import { dateTime, money } from "../format.js";
+import { clock, day, money } from "../format.js";
 import { me, refreshMe } from "../me.js";
 import { busy, problem } from "../say.js";
 
@@ -99,7 +99,7 @@ function row({ kind, amount, currency, session_id: session, note, created_at: at
   return h(
     "tr",
     null,
-    h("td", null, dateTime(at)),
+    h("td", { class: "when" }, `${day(at)}, `, h("span", null, clock(at))),
     h("td", null, what, note && h("span", { class: "hint" }, ` ${note}`)),
     h("td", { class: "number" }, money(amount, currency)),
   );

@@ -29,7 +29,7 @@ export async function show(root, { signal }) {
       const rows = await ask(
         supabase
           .from("session_history")
-          .select("id,status,station_id,location_name,time_zone,start_time,minutes,created_at,energy,amount,currency")
+          .select("id,status,station_id,location_name,time_zone,start_time,stop_time,created_at,energy,amount,currency")
           .eq("user_id", me.id)
           .order("created_at", { ascending: false })
           .range(from, from + PAGE - 1),
@@ -59,7 +59,7 @@ function item(session) {
   const facts = [
     dateTime(session.start_time ?? session.created_at, session.time_zone),
     session.station_id,
-    session.minutes !== null && duration(session.minutes * 60),
+    session.stop_time && duration((new Date(session.stop_time) - new Date(session.start_time)) / 1000),
     session.energy > 0 && kwh(session.energy, 3),
   ];
   return h(

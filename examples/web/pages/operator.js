@@ -102,15 +102,15 @@ export async function show(root, { signal, query }) {
       ]);
       if (signal.aborted) return;
       fill(trouble);
-      form.stations(stations, query.get("station"));
+      form.stations(stations, new Set(connections.map((one) => one.station_id)), query.get("station"));
       refill(
         connected,
         table(
           "Connected stations",
-          ["Station", "Bridge", "Since", "Last heard"],
+          ["Station", "Last heard", "Since", "Bridge"],
           connections.map((
             one,
-          ) => [stationButton(one.station_id), one.bridge_id, ago(one.connected_at), ago(one.last_message_at)]),
+          ) => [stationButton(one.station_id), ago(one.last_message_at), ago(one.connected_at), one.bridge_id]),
           "No station of yours is online.",
         ),
         connections.length > 0 && h("p", { class: "hint" }, `${connections.length} online.`),
@@ -127,7 +127,7 @@ export async function show(root, { signal, query }) {
       refill(faults, table("Faults", ["Station", "What", "Since"], broken.map(faultRow), "None."));
       refill(
         recent,
-        table("Recent commands", ["Command", "State", "Station", "When"], commands.map(commandRow), "None yet."),
+        table("Recent commands", ["Command", "State", "When"], commands.map(commandRow), "None yet."),
       );
     } catch (error) {
       if (!signal.aborted) fill(trouble, problem(error));
@@ -135,9 +135,11 @@ export async function show(root, { signal, query }) {
   }
 
   const commandRow = (one) => [
-    h("button", { type: "button", class: "link", onclick: () => watch({ ...one }) }, one.action),
+    [
+      h("button", { type: "button", class: "link", onclick: () => watch({ ...one }) }, one.action),
+      h("div", { class: "hint" }, one.station_id),
+    ],
     pill(toneOf(one.status), wordsOf(one.status)),
-    one.station_id,
     ago(one.created_at),
   ];
   const stationButton = (id) => h("button", { type: "button", class: "link", onclick: () => form.choose(id) }, id);
@@ -174,8 +176,8 @@ function sessionRow(session) {
 }
 
 const faultRow = (fault) => [
-  fault.connector_id === null ? fault.station_id : `${fault.station_id}, connector ${fault.connector_id}`,
-  [FAULTS[fault.kind], fault.what].filter(Boolean).join(": "),
+  [fault.station_id, fault.connector_id !== null && h("div", { class: "hint" }, `connector ${fault.connector_id}`)],
+  h("span", { class: "wrap" }, [FAULTS[fault.kind], fault.what].filter(Boolean).join(": ")),
   ago(fault.since),
 ];
 
@@ -296,12 +298,21 @@ function commandForm(send) {
       station.value = id;
       station.focus();
     },
-    stations(rows, wished) {
-      if (station.options.length === rows.length) return;
+    stations(rows, online, wished) {
+      const known = rows.map(({ id }) => `${id} ${online.has(id)}`).join();
+      if (station.dataset.known === known) return; // a list that somebody has open stays
+      station.dataset.known = known;
       const before = station.value || wished;
+      const group = (label, some) =>
+        some.length > 0 && h(
+          "optgroup",
+          { label },
+          some.map(({ id, location }) => h("option", { value: id }, location ? `${id} (${location.name})` : id)),
+        );
       fill(
         station,
-        rows.map(({ id, location }) => h("option", { value: id }, location ? `${id} (${location.name})` : id)),
+        group("Online", rows.filter(({ id }) => online.has(id))),
+        group("Offline: a command waits a minute for them", rows.filter(({ id }) => !online.has(id))),
       );
       if (before && rows.some(({ id }) => id === before)) station.value = before;
     },

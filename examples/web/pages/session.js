@@ -11,6 +11,8 @@ import { busy, problem, say, toast } from "../say.js";
 const COLUMNS = "*,station:stations(id,model,location:locations(name,city,time_zone))";
 const MOST_POINTS = 1000; // what one request of PostgREST gives
 const SAME_MS = 1500; // a reading heard on the topic and the same one read from its table
+const LATE_MS = 60_000; // a connection that was lost for longer has more gaps than this one
+const SAME_KWH = 0.001;
 const SILENCE_MS = 12_000; // longer than the 10 s between two updates: a line may be dead and not know it yet
 const WARN_AT = 0.8; // of a limit, as the server does
 
@@ -296,14 +298,21 @@ class Points {
     const at = stop ? new Date(stop).getTime() : Date.now();
     const last = this.heard.at(-1);
     if (last && last.energy === energy && last.amount === amount) return;
-    this.heard.push({ at, power: stop ? 0 : power, energy, amount });
+    this.heard.push({ at, power: stop ? 0 : power, energy, amount, ended: Boolean(stop) });
     this.heard = this.heard.slice(-MOST_POINTS);
     sessionStorage.setItem(this.key, JSON.stringify(this.heard));
     this.merge();
   }
 
+  /** A cost that was heard, or read, later than its reading was made belongs to the time of the reading. */
   merge() {
-    const others = this.readings.filter((one) => !this.heard.some(({ at }) => Math.abs(at - one.at) < SAME_MS));
-    this.all = [...this.heard, ...others].sort((a, b) => a.at - b.at);
+    const heard = this.heard.map((one) => {
+      const made = !one.ended && this.readings.find(({ at, energy }) => // the newest are first
+        at <= one.at && one.at - at < LATE_MS && Math.abs(energy - one.energy) < SAME_KWH
+      );
+      return made ? { ...one, at: made.at } : one;
+    });
+    const others = this.readings.filter((one) => !heard.some(({ at }) => Math.abs(at - one.at) < SAME_MS));
+    this.all = [...heard, ...others].sort((a, b) => a.at - b.at);
   }
 }

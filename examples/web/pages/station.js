@@ -3,7 +3,7 @@
 import { call } from "../api.js";
 import { linesTable } from "../bill.js";
 import { field, fill, h, pill, refill } from "../dom.js";
-import { dateTime, kwh, plain, price } from "../format.js";
+import { dateTime, kwh, plain, price, roughly } from "../format.js";
 import { me } from "../me.js";
 import { busy, problem } from "../say.js";
 import {
@@ -158,7 +158,7 @@ function breakdown(cost, change, energy, minutes, power) {
       "p",
       { class: "hint" },
       `If you plug in now${
-        minutes && power ? `: about ${plain(minutes)} minutes at ${power} kW` : ""
+        minutes && power ? `: about ${roughly(minutes)} at ${plain(power)} kW` : ""
       }. The bill comes from the same calculation.`,
     ),
     change.at && h("p", { class: "hint" }, `From ${dateTime(change.at, change.time_zone)}: ${ratesText(change)}.`),
