@@ -58,6 +58,32 @@ as $$
 $$;
 comment on function private.default_time_zone is 'IANA name of the zone of a station at no location: that of the default of locations.time_zone.';
 
+create or replace function private.is_time_zone(p_name text) returns boolean
+language plpgsql stable set search_path = ''
+as $$
+begin
+  -- PostgreSQL also takes zones as POSIX writes them: there +06:00 lies west of Greenwich.
+  if p_name ~ '[0-9]' and not exists (select from pg_catalog.pg_timezone_names as z where lower(z.name) = lower(p_name)) then
+    return false;
+  end if;
+  return now() at time zone p_name is not null;
+exception when invalid_parameter_value then
+  return false;
+end $$;
+comment on function private.is_time_zone is 'Whether this is the name of a time zone, as the IANA data base has them. An offset is none.';
+
+create or replace function private.check_time_zone() returns trigger
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  if not private.is_time_zone(to_jsonb(new) ->> tg_argv[0]) then
+    raise exception '% "%" is not known', tg_argv[0], to_jsonb(new) ->> tg_argv[0]
+      using errcode = '22023', hint = 'Use a name of the IANA data base, such as Asia/Bishkek; an offset such as +06:00 is none.';
+  end if;
+  return new;
+end $$;
+comment on function private.check_time_zone is 'Trigger: refuses what is no time zone, in the column that its argument names.';
+
 -- The tariff of a session ------------------------------------------------------------------------
 create or replace function private.plan_tariff(
   p_plan public.tariff_plans, p_station public.stations, p_type text, p_power numeric, p_time_zone text, p_discount numeric, p_at timestamptz
@@ -1210,6 +1236,7 @@ comment on function private.may_grant_plan is 'Whether the signed-in operator ma
 grant execute on function private.currency_digits, private.zone_changes, private.tariff_snapshot, private.tariff_cuts,
   private.price_periods, private.with_vat, private.spread, private.may_grant_plan,
   private.rates, private.plan_changes to anon, authenticated, service_role;
+grant execute on function private.is_time_zone to authenticated, service_role;  -- check_time_zone asks it for whoever writes
 revoke execute on function public.calculate_cost from public;
 grant execute on function public.calculate_cost to anon, authenticated, service_role;
 revoke execute on function public.next_rate_change from public;

@@ -521,13 +521,9 @@ declare
   v_hidden boolean;
   v_work numeric;
 begin
-  begin
-    if now() at time zone time_zone is null then
-      raise invalid_parameter_value;
-    end if;
-  exception when invalid_parameter_value then
-    perform private.fail(400, 'OCNUM', 'time_zone is not known', 'A name of the IANA data base, for example Asia/Bishkek.');
-  end;
+  if not private.is_time_zone(time_zone) then
+    perform private.fail(400, 'OCNUM', 'time_zone is not known', 'A name of the IANA data base, for example Asia/Bishkek; an offset such as +06:00 is none.');
+  end if;
   v_periods := case jsonb_typeof(periods)
     when 'object' then private.ocpi_periods(periods -> 'charging_periods', private.ocpi_date_time(periods, 'end_date_time', 'periods', false))
     else private.ocpi_periods(periods, null) end;

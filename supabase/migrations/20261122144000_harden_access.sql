@@ -203,3 +203,81 @@ begin
   return v_session;
 end $$;
 comment on function private.begin_charge is 'A pending session for this user, its hold and its RemoteStartTransaction.';
+
+-- A location in +06:00 had its night at noon.
+create or replace function private.is_time_zone(p_name text) returns boolean
+language plpgsql stable set search_path = ''
+as $$
+begin
+  -- PostgreSQL also takes zones as POSIX writes them: there +06:00 lies west of Greenwich.
+  if p_name ~ '[0-9]' and not exists (select from pg_catalog.pg_timezone_names as z where lower(z.name) = lower(p_name)) then
+    return false;
+  end if;
+  return now() at time zone p_name is not null;
+exception when invalid_parameter_value then
+  return false;
+end $$;
+comment on function private.is_time_zone is 'Whether this is the name of a time zone, as the IANA data base has them. An offset is none.';
+
+create or replace function private.check_time_zone() returns trigger
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  if not private.is_time_zone(to_jsonb(new) ->> tg_argv[0]) then
+    raise exception '% "%" is not known', tg_argv[0], to_jsonb(new) ->> tg_argv[0]
+      using errcode = '22023', hint = 'Use a name of the IANA data base, such as Asia/Bishkek; an offset such as +06:00 is none.';
+  end if;
+  return new;
+end $$;
+comment on function private.check_time_zone is 'Trigger: refuses what is no time zone, in the column that its argument names.';
+grant execute on function private.is_time_zone to authenticated, service_role;
+
+-- Who may not delete a row because it is in use is told what to do.
+create or replace function private.explain_use() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- looks at rows that the caller may not read
+as $$
+declare
+  v_old jsonb := to_jsonb(old);
+  v_problem text;
+  v_hint text;
+begin
+  case tg_table_name
+    when 'stations' then
+      if exists (select from public.charging_sessions where station_id = old.id) or exists (select from public.meter_values where station_id = old.id) then
+        v_problem := format('station "%s" has sessions or meter values, which stay', old.id);
+        v_hint := 'Set its status to inactive: nobody charges there any more, and it is not on the map.';
+      end if;
+    when 'connectors' then
+      if exists (select from public.charging_sessions where station_id = v_old ->> 'station_id' and connector_id = (v_old ->> 'number')::integer) then
+        v_problem := format('connector %s of station "%s" has sessions, which stay', v_old ->> 'number', v_old ->> 'station_id');
+        v_hint := 'Its number, type and power can be changed.';
+      end if;
+    when 'locations' then
+      if exists (select from public.stations where location_id = old.id) then
+        v_problem := format('location "%s" has stations', v_old ->> 'name');
+        v_hint := 'Give them another location first: stations.location_id.';
+      end if;
+    when 'tariff_plans' then
+      if exists (select from public.stations where tariff_plan_id = old.id) or exists (select from public.client_tariffs where tariff_plan_id = old.id) then
+        v_problem := format('tariff plan "%s" is that of stations or accounts', v_old ->> 'name');
+        v_hint := 'Give them another plan first (stations.tariff_plan_id, client_tariffs.tariff_plan_id), or set its is_active to false.';
+      end if;
+    when 'clients' then
+      if exists (select from public.locations where client_id = old.id) or exists (select from public.tariff_plans where client_id = old.id)
+         or exists (select from public.charging_sessions where client_id = old.id) or exists (select from public.ledger_entries where client_id = old.id) then
+        v_problem := format('client "%s" has locations, tariff plans, sessions or entries in its ledger', v_old ->> 'name');
+        v_hint := 'Set its status to inactive or blocked.';
+      end if;
+  end case;
+  if v_problem is not null then
+    raise exception '%', v_problem using errcode = '23503', hint = v_hint;
+  end if;
+  return old;
+end $$;
+comment on function private.explain_use is 'Trigger: why a row cannot be deleted, and what to do instead, in words for people. Foreign keys would refuse it anyway.';
+create or replace trigger explain_use before delete on public.stations for each row execute function private.explain_use();
+create or replace trigger explain_use before delete on public.connectors for each row execute function private.explain_use();
+create or replace trigger explain_use before delete on public.locations for each row execute function private.explain_use();
+create or replace trigger explain_use before delete on public.tariff_plans for each row execute function private.explain_use();
+create or replace trigger explain_use before delete on public.clients for each row execute function private.explain_use();

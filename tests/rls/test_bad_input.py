@@ -17,7 +17,17 @@ from tests.rls.http import Answer, Http
 from tests.rls.rows import ACTORS, role_of
 from tests.rls.spec import FUNCTIONS, NONE, REFUSED, TABLES, VIEWS
 from tests.rls.test_tables import condition
-from tests.sql.world import LOCATION, OTHER_ACCOUNT, OTHER_COMPANY, OTHER_DRIVER, OTHER_LOCATION, OTHER_PLAN, PLAN
+from tests.sql.world import (
+    ACCOUNT,
+    COMPANY,
+    LOCATION,
+    OTHER_ACCOUNT,
+    OTHER_COMPANY,
+    OTHER_DRIVER,
+    OTHER_LOCATION,
+    OTHER_PLAN,
+    PLAN,
+)
 
 LONG = "x" * 10_000
 UNKNOWN = "00000000-0000-4000-8000-00000000dead"
@@ -256,9 +266,7 @@ NEW_RULE = {"tariff_plan_id": str(PLAN), "name": "x", "tariff_type": "per_kwh", 
         ("POST", "/tariff_rules", NEW_RULE | {"days_of_week": [8]}, 400, '"days_of_week are days from 1 to 7"'),
         ("POST", "/locations", {"name": ""}, 400, '"name is not empty"'),
         ("POST", "/locations", {"name": "x", "latitude": 100}, 400, '"latitude is from -90 to 90"'),
-        ("DELETE", f"/locations?id=eq.{LOCATION}", None, 409, 'on table "stations"'),
-        ("DELETE", "/stations?id=eq.ST-1", None, 409, 'on table "charging_sessions"'),
-        ("DELETE", f"/tariff_plans?id=eq.{PLAN}", None, 409, 'on table "stations"'),
+        *[("POST", "/locations", {"name": "x", "time_zone": zone}, 400, f'time_zone "{zone}" is not known') for zone in ("+06:00", "UTC+6", "GMT+6", "Bishkek", "", "<+06>-6")],
     ],
 )  # fmt: skip
 def test_ordinary_mistake_is_told_by_its_name(
@@ -267,3 +275,31 @@ def test_ordinary_mistake_is_told_by_its_name(
     http.world.sql("update stations set serial_number = 'KNOWN' where id = 'ST-1'")
     answer = http("operator", method, path, body)
     assert (answer.status, told in answer.body["message"]) == (status, True), answer.body
+
+
+@pytest.mark.parametrize(
+    "zone", ["Asia/Bishkek", "asia/bishkek", "UTC", "Etc/GMT-6", "America/Port-au-Prince", "EST5EDT"]
+)
+def test_names_of_the_iana_data_base_are_time_zones(http: Http, zone: str) -> None:
+    assert http("operator", "POST", "/locations", {"name": "x", "time_zone": zone}).status == 201
+
+
+@pytest.mark.parametrize(
+    ("actor", "row", "message", "hint"),
+    [
+        ("operator", f"locations?id=eq.{LOCATION}", 'location "Place" has stations', "stations.location_id"),
+        ("operator", "stations?id=eq.ST-1", 'station "ST-1" has sessions or meter values, which stay', "status to inactive"),
+        ("operator", "connectors?station_id=eq.ST-1&number=eq.1", 'connector 1 of station "ST-1" has sessions', "can be changed"),
+        ("operator", f"tariff_plans?id=eq.{PLAN}", 'tariff plan "Plan" is that of stations or accounts', "is_active to false"),
+        ("admin", f"clients?id=eq.{ACCOUNT}", 'client "Aida" has locations, tariff plans, sessions or entries', "inactive or blocked"),
+        ("admin", f"clients?id=eq.{COMPANY}", 'client "North" has locations, tariff plans, sessions or entries', "inactive or blocked"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("service", [False, True])
+def test_who_may_not_delete_what_is_in_use_is_told_what_to_do(
+    http: Http, actor: str, row: str, message: str, hint: str, service: bool
+) -> None:
+    answer = http("service_role" if service else actor, "DELETE", f"/{row}")
+    assert (answer.status, answer.code) == (409, "23503")
+    assert message in answer.body["message"]
+    assert hint in answer.body["hint"]

@@ -73,7 +73,7 @@ PRIVATE_FUNCTIONS = {
     "tariff_cuts",
     "price_periods",
 }
-SIGNED_IN_FUNCTIONS = {"sees_all", "visible_connections", "station_places", "faults", "prices_time"}
+SIGNED_IN_FUNCTIONS = {"sees_all", "visible_connections", "station_places", "faults", "prices_time", "is_time_zone"}
 # Of those that an API role may call, the ones that need no more rights than the caller has.
 INVOKERS = {
     "availability",
@@ -91,6 +91,7 @@ INVOKERS = {
     "with_vat",
     "zone_changes",
     "prices_time",
+    "is_time_zone",
 }
 # Triggers that read or write what whoever causes them may not.
 DEFINER_TRIGGERS = {
@@ -101,6 +102,7 @@ DEFINER_TRIGGERS = {
     "check_plan_currency",
     "check_station_price",
     "clean_id_tag",
+    "explain_use",
     "forget_command_secret",
     "guard_balance",
     "handle_auth_user",
@@ -443,7 +445,6 @@ def test_every_function_of_the_sql_folder_is_there_and_no_other(catalogue: psyco
     text = "".join(path.read_text() for path in (ROOT / "sql").glob("*.sql"))
     made_by_migrations = {
         "private.set_updated_at",
-        "private.check_time_zone",
         "private.ensure_partitions",
         "private.fail",
     }
