@@ -66,5 +66,8 @@ export function ago(time) {
   const seconds = (new Date(time).getTime() - Date.now()) / 1000;
   const units = { day: 86400, hour: 3600, minute: 60, second: 1 };
   const unit = Object.keys(units).find((name) => Math.abs(seconds) >= units[name]) ?? "second";
-  return formatter(Intl.RelativeTimeFormat, { numeric: "auto", style: "short" }).format(Math.round(seconds / units[unit]), unit);
+  return formatter(Intl.RelativeTimeFormat, { numeric: "auto", style: "short" }).format(
+    Math.round(seconds / units[unit]),
+    unit,
+  );
 }

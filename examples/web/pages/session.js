@@ -307,7 +307,8 @@ class Points {
   /** A cost that was heard, or read, later than its reading was made belongs to the time of the reading. */
   merge() {
     const heard = this.heard.map((one) => {
-      const made = !one.ended && this.readings.find(({ at, energy }) => // the newest are first
+      const made = !one.ended && this.readings.find(({ at, energy }) =>
+        // the newest are first
         at <= one.at && one.at - at < LATE_MS && Math.abs(energy - one.energy) < SAME_KWH
       );
       return made ? { ...one, at: made.at } : one;
