@@ -26,15 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"ocpp-bridge {version('evpower-ocpp-bridge')}")
     commands = parser.add_subparsers(dest="command", metavar="{serve,simulate}")
     commands.add_parser("serve", help="run the bridge (the default)", description="Run the bridge.", epilog=EPILOG)
-    from . import simulate
+    from .simulator import prompt
 
-    simulate.add_arguments(
-        commands.add_parser("simulate", help="play a charging station by hand", description=simulate.__doc__)
+    prompt.add_arguments(
+        commands.add_parser("simulate", help="play a charging station by hand", description=prompt.__doc__)
     )
     args = parser.parse_args(argv)
     if args.command == "simulate":
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        return simulate.main(args)
+        return prompt.main(args)
     return serve()
 
 

@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator
 from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
 
-from .simulator import CallRefused, Car, SimulatedStation
+from .commands import SimulatedStation
+from .line import CallRefused
+from .model import Car
 
 HELP = """\
   plug [CONNECTOR]         plug the car in           unplug [CONNECTOR]       take it away
