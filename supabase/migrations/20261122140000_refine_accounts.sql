@@ -1,4 +1,5 @@
 -- Accounts: refunds and corrections that may be repeated, what stays unpaid waived, holds released without a bridge.
+-- Live topics: a budget, so that Realtime drops no wake-up of a bridge.
 
 alter type public.ledger_kind add value 'waiver' after 'refund';
 comment on column public.ledger_entries.kind is 'hold and release: put aside for a session, and given back when it is settled. charge: the bill, or what was missing for it earlier. '
@@ -22,6 +23,17 @@ create index charging_sessions_pending_idx on public.charging_sessions (client_i
 -- They have one argument more.
 drop function public.correct_balance(uuid, numeric, text);
 drop function public.refund_session(uuid, numeric, text);
+
+-- Live topics --------------------------------------------------------------------------------------
+alter table private.settings add column live_budget_per_s integer not null default 60 check (live_budget_per_s between 1 and 100000000);
+comment on column private.settings.live_budget_per_s is 'Messages a second that the database sends to topics, averaged over some seconds; those that wake bridges, counted twice, go first and always. '
+  'The rest of what a project may send (about 100 a second) is for deliveries to listeners.';
+create sequence private.live_messages;
+alter table private.live_pace
+  add column counted_until bigint not null default 0,
+  add column counted_at timestamptz not null default now();
+comment on column private.live_pace.counted_until is 'Up to this value of the sequence private.live_messages there was room in the budget at counted_at; since then it moves on with private.settings.live_budget_per_s.';
+comment on column private.live_pace.counted_at is 'When the housekeeping counted last.';
 
 -- Accounts
 
@@ -480,5 +492,191 @@ begin
 end $$;
 comment on function public.ocpp_ingest is 'For bridges: events of stations in, replies out, aligned with them. Safe to repeat. '
   'An event that fails gets an InternalError of its own and touches no other.';
+
+-- Live topics
+
+create or replace function private.live_room() returns numeric
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return (select least(1, (p.counted_until - n.last_value + c.live_budget_per_s * extract(epoch from clock_timestamp() - p.counted_at)) / (5 * c.live_budget_per_s))
+            from private.settings as c, private.live_pace as p, private.live_messages as n);
+end $$;
+comment on function private.live_room is 'What is left of the budget of messages, as a share of what may be sent in 5 s: 1 after a quiet moment, 0 used up, less than 0 overdrawn. '
+  'Without a lock: a sequence counts.';
+
+create or replace function private.publish(p_kind text, p_id text, p_event text, p_payload jsonb) returns void
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+  -- Who waits for an own session or command is told when boards and maps are not told any more.
+  if p_id is not null and p_kind = any ((select live_topics from private.settings)::text[])
+     and private.live_room() > (case when p_kind in ('session', 'command') then -1 else 0 end) then
+    perform nextval('private.live_messages');
+    perform realtime.send(p_payload, p_event, p_kind || ':' || p_id, true);
+  end if;
+end $$;
+comment on function private.publish is 'Sends an event to the private topic kind:id, unless private.settings.live_topics leaves that kind out or the budget is used up. Without id nothing: a station at no location has no company.';
+
+create or replace function private.publish_session() returns trigger
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+security definer  -- whoever causes the change may not write to realtime.messages
+as $$
+declare
+  v_step boolean := tg_op = 'INSERT'
+    or (old.status, old.settled_at, old.limit_reached_at) is distinct from (new.status, new.settled_at, new.limit_reached_at);
+  v_message jsonb;
+begin
+  if not v_step then
+    if new.live_at > clock_timestamp() - (select greatest(c.live_update_interval, p.session_interval) from private.settings as c, private.live_pace as p)
+       or private.live_room() < 0.5 then
+      return new;  -- too soon after the last; private.catch_up_topics() sends what no meter value follows
+    end if;
+    new.live_at := clock_timestamp();
+  end if;
+  v_message := private.session_message(new);
+  if tg_op = 'UPDATE' then  -- of a new one nobody has the id yet
+    perform private.publish('session', new.id::text, 'session', v_message);
+  end if;
+  if v_step then
+    perform private.publish('client', private.company_of(new.station_id), 'session', v_message);
+  end if;
+  return new;
+end $$;
+comment on function private.publish_session is 'Trigger: sends a session to its topic, at once when its status changes or its limit is reached, else at most once in private.settings.live_update_interval, '
+  'less often still when many charge or half of the budget is used up. Its company hears of those steps only.';
+
+create or replace function private.tell_of_command(p_command public.commands, p_is_new boolean) returns void
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_message jsonb := jsonb_build_object('command_id', p_command.id, 'station_id', p_command.station_id, 'action', p_command.action, 'status', p_command.status,
+    'result', p_command.result, 'error', p_command.error, 'late', p_command.late, 'session_id', p_command.session_id, 'created_at', p_command.created_at,
+    'sent_at', p_command.sent_at, 'answered_at', p_command.answered_at, 'effect_at', p_command.effect_at);
+begin
+  if not p_is_new then  -- as publish_session
+    perform private.publish('command', p_command.id::text, 'command', v_message);
+  end if;
+  perform private.publish('client', private.company_of(p_command.station_id), 'command', v_message);
+end $$;
+comment on function private.tell_of_command is 'Sends a command as it is now to its topic and to that of its station''s company.';
+
+create or replace function private.publish_command() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- as publish_session
+as $$
+begin
+  -- Sent at once: the answer comes as soon, with sent_at in it. Where it does not, private.catch_up_topics() tells.
+  if tg_op = 'INSERT' or new.status <> 'sent' or new.sent_at > new.created_at + interval '1 second' then
+    perform private.tell_of_command(new, tg_op = 'INSERT');
+  end if;
+  return null;
+end $$;
+comment on function private.publish_command is 'Trigger: sends a command to its topic and to that of its station''s company, at each step of its life; that it was sent only where it had '
+  'to wait for that, or waits for its answer.';
+
+create or replace function private.wake_bridge() returns trigger
+language plpgsql volatile set search_path = ''
+security definer  -- as publish_session
+as $$
+begin
+  -- Whatever the budget says: what it keeps back is kept back for these. Realtime counts the delivery, too.
+  perform nextval('private.live_messages'), nextval('private.live_messages'),
+          realtime.send(jsonb_build_object('command_id', new.id, 'station_id', new.station_id), 'command', 'bridge:' || n.bridge_id, true)
+    from private.station_connections as n
+   where n.station_id = new.station_id and n.disconnected_at is null;
+  return null;
+end $$;
+comment on function private.wake_bridge is 'Trigger: tells the bridge that holds the station to claim. Only a hint: the bridge also looks by itself.';
+
+create or replace function private.publish_location(p_location_id uuid) returns void
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+begin
+  if p_location_id is null then
+    return;
+  end if;
+  -- Nobody waits for a location here: events of its other stations are being stored at this moment, locked in another order.
+  if private.live_room() > 0 and pg_try_advisory_xact_lock(hashtextextended('location ' || p_location_id, 0)) then
+    insert into private.live_locations as l (location_id, told_at)
+    select id, clock_timestamp() from public.locations where id = p_location_id
+    on conflict (location_id) do update set told_at = excluded.told_at
+     where l.told_at < clock_timestamp() - (select live_location_interval from private.settings);
+    if found then
+      perform private.publish('location', p_location_id::text, 'location', private.location_message(p_location_id));
+      return;
+    end if;
+  end if;
+  insert into private.live_waiting (location_id) select id from public.locations where id = p_location_id;
+end $$;
+comment on function private.publish_location is 'Sends the roll-up of a location to its topic; one that changed a moment ago, or changes in another transaction as well, or for which the budget has no room, waits for the next catch_up_topics().';
+
+create or replace function private.note_arrival() returns trigger
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_room boolean := private.live_room() > 0;
+begin
+  insert into private.station_presence as p (station_id, online, told_at) values (new.station_id, v_room, clock_timestamp())
+  on conflict (station_id) do update set online = true, told_at = excluded.told_at where not p.online and v_room;
+  return null;
+end $$;
+comment on function private.note_arrival is 'Trigger: a station that came is online at once, or, while the budget of messages is used up, when private.catch_up_topics() says so. One that went gets private.settings.live_offline_after to come back before private.catch_up_topics() says so.';
+
+create or replace function private.catch_up_topics() returns void
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_settings private.settings;
+  v_interval interval;
+  v_location_id uuid;
+  v_room numeric := private.live_room();
+  v_bucket integer;  -- messages in 5 s
+  v_former timestamptz;
+  v_now timestamptz := clock_timestamp();
+begin
+  select * into v_settings from private.settings;
+  v_bucket := 5 * v_settings.live_budget_per_s;
+  v_interval := make_interval(secs => (select count(*) from public.charging_sessions where status = 'started')::double precision / v_settings.live_messages_per_s);
+  select counted_at into v_former from private.live_pace;
+  update private.live_pace
+     set session_interval = v_interval, counted_at = v_now,
+         counted_until = (select last_value from private.live_messages) + (greatest(v_room, -1) * v_bucket)::bigint;
+
+  -- Commands that went out at once and have no answer yet.
+  perform private.tell_of_command(c, false) from public.commands as c
+   where c.status = 'sent' and c.sent_at >= v_former - interval '3 s' and c.sent_at < v_now - interval '3 s'
+     and c.sent_at <= c.created_at + interval '1 second';
+
+  -- The last meter value before a pause came too soon after another to be sent to the session's topic.
+  update public.charging_sessions set priced_at = clock_timestamp()
+   where id in (select id from public.charging_sessions
+                 where status = 'started' and priced_at > live_at and live_at < now() - greatest(v_settings.live_update_interval, v_interval)
+                 order by live_at limit greatest((v_room - 0.5) * v_bucket, 0)::integer for update skip locked);
+
+  -- Stations that went and did not come back, whose bridge died, or that an outage made look so. After the end of a
+  -- big bridge not all in one second: that alone would be more than a project may send. Half of the room, because companies are told, too.
+  with changed as (
+    select p.station_id, o.station_id is not null as online
+      from private.station_presence as p
+      join private.station_connections as c on c.station_id = p.station_id
+      left join private.open_connections as o on o.station_id = p.station_id
+     where p.online <> (o.station_id is not null) and (not p.online or private.is_away(c))
+     order by p.told_at
+     limit greatest(v_room * v_bucket / 2, 0)::integer
+       for update of p skip locked
+  )
+  update private.station_presence as p set online = changed.online, told_at = clock_timestamp() from changed where p.station_id = changed.station_id;
+
+  for v_location_id in select distinct w.location_id from private.live_waiting as w left join private.live_locations as l using (location_id)
+                        where l.told_at is null or l.told_at < clock_timestamp() - v_settings.live_location_interval loop
+    exit when private.live_room() <= 0;
+    if pg_try_advisory_xact_lock(hashtextextended('location ' || v_location_id, 0)) then
+      delete from private.live_waiting where location_id = v_location_id;
+      perform private.publish_location(v_location_id);
+    end if;
+  end loop;
+end $$;
+comment on function private.catch_up_topics is 'Part of the housekeeping: sends to the topics what waited for its turn, and what happened without an event: a bridge that died.';
 
 grant execute on function public.correct_balance, public.refund_session, public.waive_unpaid to authenticated, service_role;

@@ -62,8 +62,9 @@ def test_nobody_is_woken_for_an_offline_station(world: World) -> None:
     assert world.topics("bridge:") == []
 
 
-def test_each_step_of_a_command_is_told_to_its_topic(world: World) -> None:
+def test_each_step_of_a_command_that_had_to_wait_is_told_to_its_topic(world: World) -> None:
     row = world.send_command("Reset")
+    world.sql("update commands set created_at = clock_timestamp() - interval '1 minute'")
     world.claim_one()
     world.answer(row["id"], "timeout")
     world.answer(row["id"], "result", payload={"status": "Accepted"})
@@ -72,6 +73,104 @@ def test_each_step_of_a_command_is_told_to_its_topic(world: World) -> None:
     assert [s["status"] for s in steps] == ["sent", "timed_out", "accepted", "accepted"]
     assert [s["late"] for s in steps] == [False, False, True, True]
     assert steps[-1]["effect_at"] is not None
+
+
+def test_command_that_goes_out_at_once_is_told_with_its_answer(world: World) -> None:
+    row = going_out(world)
+    world.answer(row["id"], "result", payload={"status": "Accepted"})
+    (step,) = [m["payload"] for m in world.topics(f"command:{row['id']}")]
+    assert step["status"] == "accepted"
+    assert step["created_at"] < step["sent_at"]
+    world.heartbeat()
+    assert len(world.topics(f"command:{row['id']}")) == 1
+
+
+def test_command_that_waits_for_its_answer_is_told_once_as_sent(world: World) -> None:
+    row = going_out(world)
+    world.sql("update commands set created_at = created_at - interval '4 s', sent_at = sent_at - interval '4 s'")
+    world.sql("update private.live_pace set counted_at = counted_at - interval '2 s'")
+    for _ in range(2):
+        world.heartbeat()
+        assert [m["payload"]["status"] for m in world.topics(f"command:{row['id']}")] == ["sent"]
+    told = [m["payload"]["status"] for m in world.topics(f"client:{COMPANY}") if m["event"] == "command"]
+    assert told == ["queued", "sent"]
+
+
+def test_bridge_is_woken_when_the_budget_is_used_up_and_nobody_else_is_told(world: World) -> None:
+    transaction = world.begin(at=-60)
+    overdraw(world, 100_000)
+    world.sql("delete from realtime.messages")
+    row = world.send_command("Reset")
+    status(world, 1, "Charging")
+    world.meter(-30, 2000, transaction=transaction)
+    world.answer(world.claim_one()["command_id"], "result", payload={"status": "Accepted"})
+    world.stop(transaction, 3000)
+    assert [(m["topic"], m["payload"]["command_id"]) for m in world.topics("")] == [(f"bridge:{BRIDGE_ID}", row["id"])]
+
+
+def test_people_who_wait_are_told_when_boards_and_maps_are_not_any_more(world: World) -> None:
+    transaction = world.begin(at=-60)
+    overdraw(world, 290)
+    world.sql("delete from realtime.messages")
+    row = going_out(world)
+    status(world, 1, "Charging")
+    world.answer(row["id"], "result", payload={"status": "Accepted"})
+    world.stop(transaction, 3000)
+    session = world.session(transaction)["id"]
+    assert {m["topic"] for m in world.topics("")} == {
+        f"bridge:{BRIDGE_ID}",
+        f"command:{row['id']}",
+        f"session:{session}",
+    }
+
+
+def test_messages_use_the_budget_up_and_time_brings_it_back(world: World) -> None:
+    before = world.one("select last_value from private.live_messages")
+    world.send_command()  # to the company, and to the bridge, which counts twice
+    assert world.one("select last_value from private.live_messages") == before + 3
+    overdraw(world, 100_000)
+    assert world.one("select private.live_room()") < -300
+    world.sql("update private.live_pace set counted_at = counted_at - interval '1000 s'")
+    assert -134 < world.one("select private.live_room()") < -100
+    full_budget(world)
+    assert world.one("select private.live_room()") == 1  # a day without messages is no more than 5 s
+
+
+def test_what_wake_ups_have_used_is_not_owed_for_long(world: World) -> None:
+    overdraw(world, 100_000)
+    world.heartbeat()
+    assert world.one("select private.live_room()") >= -1
+
+
+def test_meter_value_waits_until_half_of_the_budget_is_there(world: World) -> None:
+    world.sql("update private.settings set live_update_interval = '0 s'")
+    transaction = world.begin(at=-60)
+    topic = f"session:{world.session(transaction)['id']}"
+    world.meter(-50, 2000, transaction=transaction)
+    overdraw(world, 290)
+    world.meter(-40, 3000, transaction=transaction)
+    world.heartbeat()
+    assert [m["payload"]["energy"] for m in world.topics(topic)] == [1]
+    world.sql("update charging_sessions set live_at = live_at - interval '1 s'")
+    full_budget(world)
+    world.heartbeat()
+    assert [m["payload"]["energy"] for m in world.topics(topic)] == [1, 2]
+
+
+def test_arrival_and_map_are_told_later_when_the_budget_is_used_up(world: World) -> None:
+    world.sql("insert into stations (id, location_id) values ('NEW', %s)", LOCATION)
+    world.sql("insert into connectors (station_id, number) values ('NEW', 1)")
+    world.sql("delete from private.live_locations; delete from private.live_waiting")
+    overdraw(world, 290)
+    before = len(world.topics(""))
+    world.connect("NEW")
+    assert world.topics("")[before:] == []
+    full_budget(world)
+    world.heartbeat()
+    told = {m["topic"]: m["payload"] for m in world.topics("")[before:]}
+    assert told["station:NEW"]["online"] is True
+    assert told[f"client:{COMPANY}"]["station_ids"] == ["NEW"]
+    assert told[f"location:{LOCATION}"]["connectors_count"] == 3
 
 
 def test_status_that_did_not_change_is_not_broadcast(world: World) -> None:
@@ -95,6 +194,7 @@ def test_coming_is_told_at_once_and_going_when_the_station_stays_away(world: Wor
 
 
 def test_station_that_flaps_is_no_news(world: World) -> None:
+    world.sql("delete from private.live_waiting")  # roll-ups of before
     before = len(world.topics(""))
     for _ in range(5):
         leave(world, seconds_ago=0)
@@ -135,15 +235,14 @@ def test_company_is_told_once_of_all_the_stations_that_a_bridge_took_along(world
 
 
 def test_stations_of_a_big_bridge_are_told_a_few_at_a_time(world: World) -> None:
-    world.sql("update private.settings set live_messages_per_s = 1")
     for number in range(6):
         world.sql("insert into stations (id) values (%s)", f"MORE-{number}")
         world.connect(f"MORE-{number}")
     leave_all(world)
-    world.heartbeat("bridge-b", seen=[])
-    assert world.count("private.station_presence", "not online") == 5
-    world.heartbeat("bridge-b", seen=[])
-    assert world.count("private.station_presence", "not online") == 8
+    for away in (3, 6, 8):
+        full_budget(world, 1)
+        world.heartbeat("bridge-b", seen=[])
+        assert world.count("private.station_presence", "not online") == away
 
 
 def test_location_gets_a_roll_up(world: World) -> None:
@@ -281,13 +380,12 @@ def test_limit_that_is_reached_is_told_at_once(world: World) -> None:
 
 def test_company_hears_of_connectors_and_of_the_life_of_commands(world: World) -> None:
     status(world, 1, "Faulted", "GroundFailure")
-    row = world.send_command("Reset")
-    world.claim_one()
+    row = going_out(world)
     world.answer(row["id"], "result", payload={"status": "Accepted"})
     told = world.topics(f"client:{COMPANY}")
     (fault,) = [m["payload"] for m in told if m["event"] == "connector"]
     assert (fault["station_id"], fault["number"], fault["error_code"]) == (STATION, 1, "GroundFailure")
-    assert [m["payload"]["status"] for m in told if m["event"] == "command"] == ["queued", "sent", "accepted"]
+    assert [m["payload"]["status"] for m in told if m["event"] == "command"] == ["queued", "accepted"]
 
 
 def test_station_without_a_location_has_no_company_to_tell(world: World) -> None:
@@ -307,8 +405,8 @@ def test_kind_of_topic_that_is_switched_off_is_not_written(world: World, kind: s
     transaction = world.begin(at=-60)
     world.meter(-30, 2000, transaction=transaction)
     status(world, 1, "Charging")
-    world.send_command()
-    world.claim_one()
+    row = going_out(world)
+    world.answer(row["id"], "result", payload={"status": "Accepted"})
     kinds = {m["topic"].split(":")[0] for m in world.topics("")}
     assert kinds == {"session", "station", "location", "command", "client", "bridge"} - {kind}
 
@@ -380,6 +478,29 @@ def leave(world: World, seconds_ago: float) -> None:
 def leave_all(world: World) -> None:
     """The bridge is gone, and all its stations with it."""
     world.sql("update private.bridges set lease_expires_at = now() - interval '1 s'")
+
+
+def going_out(world: World) -> Row:
+    """A command that the station gets at once."""
+    row = world.send_command("Reset")
+    world.sql("update commands set created_at = clock_timestamp() where id = %s", row["id"])
+    world.claim_one()
+    return row
+
+
+def overdraw(world: World, messages: int) -> None:
+    """So many more than the 60 a second have been sent; of 300 it is 5 s until there is room again."""
+    world.sql("update private.settings set live_budget_per_s = 60")
+    world.sql(
+        "update private.live_pace set counted_at = clock_timestamp(),"
+        " counted_until = (select last_value from private.live_messages) - %s",
+        messages,
+    )
+
+
+def full_budget(world: World, per_s: int = 60) -> None:
+    world.sql("update private.settings set live_budget_per_s = %s", per_s)
+    world.sql("update private.live_pace set counted_at = clock_timestamp() - interval '1 day'")
 
 
 def presence(world: World) -> list[bool]:
