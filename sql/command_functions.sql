@@ -171,6 +171,33 @@ end $$;
 comment on function public.send_command is 'Sends an OCPP 1.6 command to a station; payload as on the wire. Returns the command, queued: watch its row or the '
   'private Realtime topic command:{id}. Not sent after expires_in. 404 OCSTA, 403 OCPRM, 400 OCACT, OCPAY, OCARG, 409 OCPND.';
 
+create or replace function public.cancel_command(command_id uuid) returns public.commands
+language plpgsql volatile set search_path = ''
+security definer  -- as send_command
+as $$
+declare
+  v_command public.commands;
+begin
+  perform private.assert_person();
+  perform private.lock_stations(array(select c.station_id from public.commands as c where c.id = cancel_command.command_id));
+  select * into v_command from public.commands as c where c.id = cancel_command.command_id and private.operates_station(c.station_id) for update;
+  if not found then
+    perform private.fail(404, 'OCCMD', 'no such command', 'Operators call off the commands to their own stations.');
+  elsif v_command.session_id is not null then
+    perform private.fail(409, 'OCSNT', 'the command belongs to a charge', 'stop_charge() calls off a charge that has not begun.');
+  elsif v_command.status = 'queued' then
+    -- sent once already, and waiting to be sent again: as private.expire_waiting() says it
+    update public.commands as c
+       set status = case c.attempts when 0 then 'cancelled' else 'timed_out' end::public.command_status,
+           error = case c.attempts when 0 then 'called off' else 'called off; the connection was lost before the station answered; whether it acted is not known' end
+     where c.id = v_command.id returning * into v_command;
+  elsif v_command.status <> 'cancelled' then
+    perform private.fail(409, 'OCSNT', format('the command is %s', v_command.status), 'Only what waits to be sent can be called off.');
+  end if;
+  return v_command;
+end $$;
+comment on function public.cancel_command is 'For operators: calls off a command that waits to be sent. A repeat changes nothing. 404 OCCMD, 409 OCSNT, 403 OCPRM.';
+
 create or replace function private.assert_registered(p_station public.stations, p_action text) returns void
 language plpgsql stable set search_path = ''
 as $$
@@ -404,6 +431,32 @@ end $$;
 comment on function public.release_session is 'For operators: bills a session that was held for review (stations.hold_implausible). A repeat changes nothing. '
   '404 OCSES, 409 OCHLD, 403 OCPRM.';
 
+create or replace function public.close_session(session_id uuid) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+security definer  -- as start_charge
+as $$
+declare
+  v_session public.charging_sessions;
+begin
+  perform private.assert_person();
+  perform private.lock_stations(array(select s.station_id from public.charging_sessions as s where s.id = close_session.session_id));
+  select * into v_session from public.charging_sessions as s
+   where s.id = close_session.session_id and private.operates_station(s.station_id) for update;
+  if not found then
+    perform private.fail(404, 'OCSES', 'no such session', 'Operators close the sessions of their own stations.');
+  elsif v_session.status = 'pending' or v_session.status = 'started' and private.is_online(v_session.station_id) then
+    perform private.fail(409, 'OCCLO', case v_session.status when 'pending' then 'the session has not begun' else format('station "%s" is online', v_session.station_id) end,
+      'stop_charge() stops the session, or calls it off.');
+  end if;
+  -- where no meter value came, until the station was last heard of: time may cost
+  perform private.end_provisionally(v_session.id, coalesce(
+    (select n.last_message_at from private.station_connections as n where n.station_id = v_session.station_id), v_session.start_time));
+  select * into v_session from public.charging_sessions as s where s.id = v_session.id;
+  return v_session;
+end $$;
+comment on function public.close_session is 'For operators: ends a session at its last register whose station is offline and does not come back. It is settled a day later; until then a '
+  'StopTransaction that comes after all wins. A repeat changes nothing. 404 OCSES, 409 OCCLO, 403 OCPRM.';
+
 -- For the bridge -----------------------------------------------------------------------------------
 create or replace function public.claim_commands(bridge_id text, max_commands int default 100, holding uuid[] default null) returns jsonb
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
@@ -626,4 +679,5 @@ end $$;
 comment on function private.expire_starts is 'Ends pending sessions that waited too long, of one payer or at one station or all, and so releases their holds. For the housekeeping, and for '
   'those who need money or a connector now, while it may be that no bridge runs.';
 
-grant execute on function public.send_command, public.start_charge, public.start_charge_for, public.stop_charge, public.release_session, public.claim_commands to authenticated, service_role;
+grant execute on function public.send_command, public.start_charge, public.start_charge_for, public.stop_charge, public.release_session, public.close_session,
+  public.cancel_command, public.claim_commands to authenticated, service_role;

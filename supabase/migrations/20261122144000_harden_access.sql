@@ -281,3 +281,59 @@ create or replace trigger explain_use before delete on public.connectors for eac
 create or replace trigger explain_use before delete on public.locations for each row execute function private.explain_use();
 create or replace trigger explain_use before delete on public.tariff_plans for each row execute function private.explain_use();
 create or replace trigger explain_use before delete on public.clients for each row execute function private.explain_use();
+
+-- What waits for a station that is away: a command sent by mistake, a session that it will never end.
+create or replace function public.cancel_command(command_id uuid) returns public.commands
+language plpgsql volatile set search_path = ''
+security definer  -- as send_command
+as $$
+declare
+  v_command public.commands;
+begin
+  perform private.assert_person();
+  perform private.lock_stations(array(select c.station_id from public.commands as c where c.id = cancel_command.command_id));
+  select * into v_command from public.commands as c where c.id = cancel_command.command_id and private.operates_station(c.station_id) for update;
+  if not found then
+    perform private.fail(404, 'OCCMD', 'no such command', 'Operators call off the commands to their own stations.');
+  elsif v_command.session_id is not null then
+    perform private.fail(409, 'OCSNT', 'the command belongs to a charge', 'stop_charge() calls off a charge that has not begun.');
+  elsif v_command.status = 'queued' then
+    -- sent once already, and waiting to be sent again: as private.expire_waiting() says it
+    update public.commands as c
+       set status = case c.attempts when 0 then 'cancelled' else 'timed_out' end::public.command_status,
+           error = case c.attempts when 0 then 'called off' else 'called off; the connection was lost before the station answered; whether it acted is not known' end
+     where c.id = v_command.id returning * into v_command;
+  elsif v_command.status <> 'cancelled' then
+    perform private.fail(409, 'OCSNT', format('the command is %s', v_command.status), 'Only what waits to be sent can be called off.');
+  end if;
+  return v_command;
+end $$;
+comment on function public.cancel_command is 'For operators: calls off a command that waits to be sent. A repeat changes nothing. 404 OCCMD, 409 OCSNT, 403 OCPRM.';
+
+create or replace function public.close_session(session_id uuid) returns public.charging_sessions
+language plpgsql volatile set search_path = ''
+security definer  -- as start_charge
+as $$
+declare
+  v_session public.charging_sessions;
+begin
+  perform private.assert_person();
+  perform private.lock_stations(array(select s.station_id from public.charging_sessions as s where s.id = close_session.session_id));
+  select * into v_session from public.charging_sessions as s
+   where s.id = close_session.session_id and private.operates_station(s.station_id) for update;
+  if not found then
+    perform private.fail(404, 'OCSES', 'no such session', 'Operators close the sessions of their own stations.');
+  elsif v_session.status = 'pending' or v_session.status = 'started' and private.is_online(v_session.station_id) then
+    perform private.fail(409, 'OCCLO', case v_session.status when 'pending' then 'the session has not begun' else format('station "%s" is online', v_session.station_id) end,
+      'stop_charge() stops the session, or calls it off.');
+  end if;
+  -- where no meter value came, until the station was last heard of: time may cost
+  perform private.end_provisionally(v_session.id, coalesce(
+    (select n.last_message_at from private.station_connections as n where n.station_id = v_session.station_id), v_session.start_time));
+  select * into v_session from public.charging_sessions as s where s.id = v_session.id;
+  return v_session;
+end $$;
+comment on function public.close_session is 'For operators: ends a session at its last register whose station is offline and does not come back. It is settled a day later; until then a '
+  'StopTransaction that comes after all wins. A repeat changes nothing. 404 OCSES, 409 OCCLO, 403 OCPRM.';
+
+grant execute on function public.cancel_command, public.close_session to authenticated, service_role;

@@ -417,6 +417,14 @@ FUNCTIONS: dict[str, Function] = {
     "release_session": Function(
         call(driver="OCSES", operator="company's, else OCSES", admin="yes"), {"session_id": SESSION}, success="OCHLD"
     ),
+    "close_session": Function(
+        call(driver="OCSES", operator="company's, else OCSES", admin="yes"), {"session_id": SESSION}, success="OCCLO"
+    ),
+    "cancel_command": Function(
+        call(driver="OCCMD", operator="company's, else OCCMD", admin="yes"),
+        {"command_id": "(select id from commands where station_id = 'ST-1' and session_id is not null limit 1)"},
+        success="OCSNT",
+    ),
     "send_command": Function(OPERATORS_CALL, {"station_id": "ST-1", "action": "ClearCache"}),
     "set_station_password": Function(OPERATORS_CALL, {"station_id": "ST-1", "password": "0123456789abcdef"}),
     "disconnect_station": Function(OPERATORS_CALL, {"station_id": "ST-1"}),

@@ -756,6 +756,55 @@ def test_late_start_without_money_is_blocked(world: World) -> None:
     assert world.session(answer["transactionId"])["id"] == UUID(session["id"])
 
 
+# --- a station that is gone for good -----------------------------------------------------------------------
+
+
+def test_session_of_a_station_that_never_comes_back_is_closed_and_its_hold_released(world: World) -> None:
+    give(world, 5000)
+    transaction = world.begin(at=-50)
+    world.meter(-40, 3000, transaction=transaction)  # 2 kWh since the start, 15 KGS each
+    session = world.session(transaction)
+    with refused("OCCLO"):
+        world.rpc(OPERATOR, "close_session", session_id=session["id"])  # it is online
+    world.ingest(world.event("disconnect", code=1006, received=-30))
+    for who in (DRIVER, OTHER_OPERATOR):
+        with refused("OCSES"):
+            world.rpc(who, "close_session", session_id=session["id"])
+    closed = world.rpc(OPERATOR, "close_session", session_id=session["id"])
+    assert (closed["status"], closed["amount"], closed["settled_at"]) == ("stopped", 30, None)
+    assert world.session(transaction)["stop_time"] == world.at(-40)
+    assert world.rpc(OPERATOR, "close_session", session_id=session["id"]) == closed
+    world.sql("update charging_sessions set provisional_at = now() - interval '25 hours'")
+    world.heartbeat()
+    assert money(world) == (4970, 0)
+
+
+def test_closed_session_without_meter_values_ends_when_its_station_was_last_heard_of(world: World) -> None:
+    transaction = world.begin(at=-50)
+    world.sql("update private.station_connections set last_message_at = %s", world.at(-45))
+    world.ingest(world.event("disconnect", code=1006, received=-30))
+    world.rpc(ADMIN, "close_session", session_id=world.session(transaction)["id"])
+    assert world.session(transaction)["stop_time"] == world.at(-45)
+
+
+def test_stop_that_comes_after_all_wins_over_a_closed_session(world: World) -> None:
+    transaction = world.begin(at=-50, meter=1000)
+    world.ingest(world.event("disconnect", code=1006, received=-30))
+    world.rpc(OPERATOR, "close_session", session_id=world.session(transaction)["id"])
+    world.connect(received=-5)
+    world.stop(transaction, 5000, at=-31, received=-4)
+    session = world.session(transaction)
+    assert (session["energy"], session["amount"], session["settled_at"] is not None) == (4, 60, True)
+    assert "stop_missing" not in session["flags"]
+
+
+def test_session_that_has_not_begun_is_called_off_and_not_closed(world: World) -> None:
+    session = press(world)
+    world.ingest(world.event("disconnect", code=1006))
+    with refused("OCCLO"):
+        world.rpc(OPERATOR, "close_session", session_id=session["id"])
+
+
 # --- start_charge_for, delete_session -------------------------------------------------------------------
 
 

@@ -587,3 +587,53 @@ def test_secrets_in_a_configuration_are_redacted(world: World) -> None:
     )
     assert world.command(row["id"])["result"]["configurationKey"][0]["value"] == "(redacted)"
     assert "s3cr3t" not in json.dumps(world.sql("select to_jsonb(m)::text as t from ocpp_messages as m"))
+
+
+# --- cancel_command ----------------------------------------------------------------------------------
+
+
+def test_command_that_waits_is_called_off_and_never_sent(world: World) -> None:
+    command = world.send_command("ChangeConfiguration", {"key": "AuthorizationKey", "value": "0" * 40})
+    for _ in range(2):
+        called_off = world.rpc(OPERATOR, "cancel_command", command_id=command["id"])
+        assert (called_off["status"], called_off["error"]) == ("cancelled", "called off")
+    assert world.claim() == []
+    assert world.count("private.command_secrets") == 0
+
+
+def test_command_that_was_sent_is_not_called_off(world: World) -> None:
+    command = world.send_command("Reset")
+    world.claim_one()
+    with refused("OCSNT"):
+        world.rpc(OPERATOR, "cancel_command", command_id=command["id"])
+    world.answer(command["id"], "result", payload={"status": "Accepted"})
+    with refused("OCSNT"):
+        world.rpc(OPERATOR, "cancel_command", command_id=command["id"])
+
+
+def test_command_that_would_be_sent_again_is_called_off_and_nobody_knows_whether_the_station_acted(
+    world: World,
+) -> None:
+    command = world.send_command("UnlockConnector")
+    world.claim_one()
+    world.ingest(world.event("disconnect", code=1006))
+    assert world.command(command["id"])["status"] == "queued"
+    called_off = world.rpc(OPERATOR, "cancel_command", command_id=command["id"])
+    assert (called_off["status"], "not known" in called_off["error"]) == ("timed_out", True)
+    world.connect()
+    assert world.claim() == []
+
+
+def test_command_of_a_charge_is_called_off_with_the_charge(world: World) -> None:
+    world.rpc(DRIVER, "start_charge", station_id=STATION)
+    command = world.one("select id from commands")
+    with refused("OCSNT"):
+        world.rpc(OPERATOR, "cancel_command", command_id=command)
+
+
+@pytest.mark.parametrize("who", [DRIVER, OTHER_OPERATOR])
+def test_commands_of_others_are_not_called_off(world: World, who: UUID) -> None:
+    command = world.send_command("Reset")
+    with refused("OCCMD"):
+        world.rpc(who, "cancel_command", command_id=command["id"])
+    assert world.rpc(ADMIN, "cancel_command", command_id=command["id"])["status"] == "cancelled"

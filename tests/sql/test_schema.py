@@ -33,6 +33,8 @@ PUBLIC_FUNCTIONS = {
     "receipt": {"authenticated", "service_role"},
     "refund_session": {"authenticated", "service_role"},
     "release_session": {"authenticated", "service_role"},
+    "close_session": {"authenticated", "service_role"},
+    "cancel_command": {"authenticated", "service_role"},
     "send_command": {"authenticated", "service_role"},
     "set_station_password": {"authenticated", "service_role"},
     "simulate_tariff": {"authenticated", "service_role"},
