@@ -188,6 +188,7 @@ export type CommandEvent = {
   error: string | null;
   late: boolean;
   session_id: string | null;
+  created_at: string;
   sent_at: string | null;
   answered_at: string | null;
   effect_at: string | null;
