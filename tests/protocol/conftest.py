@@ -18,6 +18,8 @@ from ocpp_bridge.bridge import Bridge
 from ocpp_bridge.settings import Settings
 from tests.fakes.station import FakeStation
 
+pytest.register_assert_rewrite("tests.faults.audit")
+
 STATION = "TEST-001"
 
 
