@@ -341,6 +341,19 @@ def test_less_than_the_fee_of_the_first_moment_is_nothing(world: World) -> None:
         press(world)
 
 
+@pytest.mark.parametrize(("fee", "least"), [(20, None), (None, 20), (12, 20)])
+def test_limit_that_the_start_alone_uses_up_is_refused(world: World, fee: int | None, least: int | None) -> None:
+    """It would be stopped, and paid for, with its first meter value."""
+    world.sql("update stations set session_fee = %s where id = %s", fee, STATION)
+    world.sql("update tariff_plans set min_price = %s", least)
+    with pytest.raises(psycopg.Error, match=r"a limit of 20\.00 KGS leaves nothing to charge with.* costs 20\.00"):
+        press(world, limit_amount=20)
+    with refused("OCARG"):
+        press(world, limit_amount=20, limit_energy_kwh=5)
+    assert money(world) == (OPENING, 0)
+    assert press(world, limit_amount=21)["held_amount"] == 21
+
+
 def test_credit_limit_lets_the_balance_go_below_zero(world: World) -> None:
     give(world, 0)
     with acting_as(world.db, ADMIN):
