@@ -2,6 +2,6 @@
 
 import { answer, settingsOf } from "./server.ts";
 
-const settings = settingsOf(Deno.env.toObject());
+const settings = settingsOf((name) => Deno.env.get(name));
 
 Deno.serve((request) => answer(request, settings));

@@ -21,13 +21,13 @@ export interface Settings {
  * has switched it off (https://github.com/supabase/supabase/issues/37648). But the admin API of Auth has been seen to refuse
  * new keys now and then (https://github.com/supabase/supabase/issues/48272): there the legacy one is the second try.
  */
-export function settingsOf(env: Record<string, string>): Settings {
+export function settingsOf(env: (name: string) => string | undefined): Settings {
   const keys = (current: string, legacy: string) => {
-    const named: Record<string, string> = JSON.parse(env[current] || "{}");
-    return [named.default || Object.values(named)[0], env[legacy]].filter(Boolean);
+    const named: Record<string, string | undefined> = JSON.parse(env(current) || "{}");
+    return [named.default || Object.values(named)[0], env(legacy)].filter((key): key is string => Boolean(key));
   };
   return {
-    url: env.SUPABASE_URL ?? "",
+    url: env("SUPABASE_URL") ?? "",
     anonKey: keys("SUPABASE_PUBLISHABLE_KEYS", "SUPABASE_ANON_KEY")[0] ?? "",
     serviceKeys: keys("SUPABASE_SECRET_KEYS", "SUPABASE_SERVICE_ROLE_KEY"),
   };

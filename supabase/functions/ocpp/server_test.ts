@@ -20,13 +20,14 @@ async function refusal(response: Response, status: number, code: string): Promis
 }
 
 Deno.test("settingsOf() prefers the new keys, which a project has when it has switched the legacy ones off", () => {
+  const of = (env: Record<string, string>) => settingsOf((name) => env[name]);
   const legacy = { SUPABASE_URL: "https://x", SUPABASE_ANON_KEY: "old", SUPABASE_SERVICE_ROLE_KEY: "old secret" };
   const keys = { SUPABASE_PUBLISHABLE_KEYS: '{"web":"p1","default":"p2"}', SUPABASE_SECRET_KEYS: '{"server":"s"}' };
   const serviceKeys = ["s", "old secret"];
-  assert.deepEqual(settingsOf({ ...legacy, ...keys }), { url: "https://x", anonKey: "p2", serviceKeys });
+  assert.deepEqual(of({ ...legacy, ...keys }), { url: "https://x", anonKey: "p2", serviceKeys });
   const none = { SUPABASE_PUBLISHABLE_KEYS: '{"default":""}', SUPABASE_SECRET_KEYS: "" };
   for (const env of [legacy, { ...legacy, ...none }]) {
-    assert.deepEqual(settingsOf(env), { url: "https://x", anonKey: "old", serviceKeys: ["old secret"] });
+    assert.deepEqual(of(env), { url: "https://x", anonKey: "old", serviceKeys: ["old secret"] });
   }
 });
 
