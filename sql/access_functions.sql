@@ -166,12 +166,16 @@ create or replace function private.guard_users() returns trigger
 language plpgsql volatile set search_path = ''
 as $$
 begin
+  -- deeper it is handle_auth_user(), which brings what was changed there
+  if new.email is distinct from old.email and pg_trigger_depth() = 1 then
+    perform private.fail(403, 'OCPRM', 'the e-mail of a user is the one to sign in with', 'Change it in Supabase Auth; users.email follows.');
+  end if;
   if current_user <> 'authenticated' then
     return new;  -- not through the API with a user's token
   end if;
-  if not private.is_admin() and (new.id, new.email, new.role, new.client_id, new.admin_id, new.is_active)
-      is distinct from (old.id, old.email, old.role, old.client_id, old.admin_id, old.is_active) then
-    perform private.fail(403, 'OCPRM', 'only an admin may change role, client, admin, e-mail or is_active of a user',
+  if not private.is_admin() and (new.id, new.role, new.client_id, new.admin_id, new.is_active)
+      is distinct from (old.id, old.role, old.client_id, old.admin_id, old.is_active) then
+    perform private.fail(403, 'OCPRM', 'only an admin may change role, client, admin or is_active of a user',
       'You may change full_name and phone.');
   end if;
   if 'superadmin' in (new.role, old.role) and private.user_role() <> 'superadmin' then
@@ -179,7 +183,7 @@ begin
   end if;
   return new;
 end $$;
-comment on function private.guard_users is 'Trigger: the columns of users that give rights are for admins.';
+comment on function private.guard_users is 'Trigger: the columns of users that give rights are for admins, and the e-mail is that of Auth.';
 
 -- Cards --------------------------------------------------------------------------------------------
 create or replace function private.clean_id_tag() returns trigger

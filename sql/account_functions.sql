@@ -284,11 +284,11 @@ create or replace function private.assert_treasurer() returns void
 language plpgsql stable set search_path = ''
 as $$
 begin
-  if not (coalesce(auth.role() = 'service_role', false) or private.is_admin()) then
+  if not (private.sees_all() or private.is_admin()) then
     perform private.fail(403, 'OCPRM', 'only an admin may move money', 'Sign in as an admin; a payment service uses the service key.');
   end if;
 end $$;
-comment on function private.assert_treasurer is 'Ends the request with 403 OCPRM unless an admin or the service role calls.';
+comment on function private.assert_treasurer is 'Ends the request with 403 OCPRM unless an admin, the service role or the dashboard calls.';
 
 create or replace function private.check_text(p_text text, p_name text) returns void
 language plpgsql immutable set search_path = ''

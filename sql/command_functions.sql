@@ -3,7 +3,7 @@
 create or replace function private.operates_station(p_station_id text) returns boolean
 language sql stable set search_path = ''
 as $$
-  select coalesce(auth.role() = 'service_role', false) or private.is_admin() or exists (
+  select private.sees_all() or private.is_admin() or exists (
     select from public.stations as s join public.locations as l on l.id = s.location_id
      where s.id = p_station_id and l.client_id = private.operated_client_id())
 $$;
@@ -34,7 +34,7 @@ create or replace function private.assert_person() returns void
 language plpgsql stable set search_path = ''
 as $$
 begin
-  if auth.role() = 'service_role' then
+  if private.sees_all() then
     return;
   end if;
   if private.user_role() is null then
@@ -43,7 +43,7 @@ begin
     perform private.fail(403, 'OCPRM', 'a bridge may not command stations', 'Sign in as a person.');
   end if;
 end $$;
-comment on function private.assert_person is 'Ends the request with 403 OCPRM unless an active person or the service role calls.';
+comment on function private.assert_person is 'Ends the request with 403 OCPRM unless an active person, the service role or the dashboard calls.';
 
 create or replace function private.check_command(p_action text, p_payload jsonb) returns void
 language plpgsql immutable set search_path = ''
@@ -228,7 +228,7 @@ declare
   v_tariff jsonb;
   v_hold record;
   -- An operator who starts for somebody is not told how much money that is.
-  v_tell boolean := p_user_id is not distinct from auth.uid() or private.is_admin() or auth.role() = 'service_role';
+  v_tell boolean := p_user_id is not distinct from auth.uid() or private.is_admin() or private.sees_all();
 begin
   -- as they are stored; NaN and infinity are greater than every number
   if not coalesce(round(p_limit_energy_kwh, 3) between 0.001 and 1e9, true) or not coalesce(round(p_limit_amount, 2) between 0.01 and 1e9, true) then

@@ -175,7 +175,7 @@ declare
 begin
   select * into v_plan from public.tariff_plans as p
    where p.id = p_plan_id
-     and (auth.role() = 'service_role' or private.is_admin()
+     and (private.sees_all() or private.is_admin()
           or private.operated_client_id() is not null and (p.client_id = private.operated_client_id() or p.client_id is null and p.is_active));
   if not found then
     perform private.fail(404, 'OCPLN', 'no such tariff plan', 'Operators price by plans of their company and of the whole service: GET /rest/v1/tariff_plans.');
@@ -200,7 +200,7 @@ declare
   v_from timestamptz;
   v_until timestamptz;
 begin
-  if not (coalesce(auth.role() = 'service_role', false) or private.is_admin()) then
+  if not (private.sees_all() or private.is_admin()) then
     if private.operated_client_id() is null or v_client_id <> private.operated_client_id() then
       perform private.fail(403, 'OCPRM', 'only operators, for their own company, and admins may import tariffs',
       'Ask an operator of the company.');

@@ -5,7 +5,7 @@ language sql stable set search_path = ''
 as $$
   select case when auth.role() is null then session_user <> 'authenticator' else auth.role() = 'service_role' end
 $$;
-comment on function private.sees_all is 'The service role, and whoever talks to the database without a token (the dashboard).';
+comment on function private.sees_all is 'The service role, and whoever talks to the database itself, without a token: the dashboard. They may do what an admin may.';
 
 create or replace function private.visible_connections() returns table (station_id text, bridge_id text, connection_id uuid, protocol text,
   remote_address text, connected_at timestamptz, last_message_at timestamptz)
@@ -37,7 +37,7 @@ as $$
 declare
   v_station public.stations;
 begin
-  if not (private.is_admin() or auth.role() = 'service_role') then
+  if not (private.is_admin() or private.sees_all()) then
     perform private.fail(403, 'OCPRM', 'only an admin may adopt stations', 'Ask an admin, or add the station to table stations.');
   end if;
   if not exists (select from public.station_inbox as i where lower(i.station_id) = lower(adopt_station.station_id)) then

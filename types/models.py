@@ -861,7 +861,7 @@ class User(Row):
     id: UUID
     """The id of the Supabase Auth user: auth.uid()."""
     email: str | None
-    """Kept by Supabase Auth."""
+    """To sign in with, as Supabase Auth has it: changed there."""
     full_name: str | None
     """As people are called; may be changed by themselves."""
     phone: str | None

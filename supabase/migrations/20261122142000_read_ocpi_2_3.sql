@@ -225,7 +225,7 @@ declare
   v_from timestamptz;
   v_until timestamptz;
 begin
-  if not (coalesce(auth.role() = 'service_role', false) or private.is_admin()) then
+  if not (private.sees_all() or private.is_admin()) then
     if private.operated_client_id() is null or v_client_id <> private.operated_client_id() then
       perform private.fail(403, 'OCPRM', 'only operators, for their own company, and admins may import tariffs',
       'Ask an operator of the company.');

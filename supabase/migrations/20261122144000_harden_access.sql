@@ -107,7 +107,7 @@ declare
   v_tariff jsonb;
   v_hold record;
   -- An operator who starts for somebody is not told how much money that is.
-  v_tell boolean := p_user_id is not distinct from auth.uid() or private.is_admin() or auth.role() = 'service_role';
+  v_tell boolean := p_user_id is not distinct from auth.uid() or private.is_admin() or private.sees_all();
 begin
   -- as they are stored; NaN and infinity are greater than every number
   if not coalesce(round(p_limit_energy_kwh, 3) between 0.001 and 1e9, true) or not coalesce(round(p_limit_amount, 2) between 0.01 and 1e9, true) then
@@ -341,3 +341,220 @@ comment on function public.close_session is 'For operators: ends a session at it
   'StopTransaction that comes after all wins. A repeat changes nothing. 404 OCSES, 409 OCCLO, 403 OCPRM.';
 
 grant execute on function public.cancel_command, public.close_session to authenticated, service_role;
+
+-- The hints of errors send people in the dashboard to functions that knew nobody without a token.
+create or replace function private.assert_treasurer() returns void
+language plpgsql stable set search_path = ''
+as $$
+begin
+  if not (private.sees_all() or private.is_admin()) then
+    perform private.fail(403, 'OCPRM', 'only an admin may move money', 'Sign in as an admin; a payment service uses the service key.');
+  end if;
+end $$;
+comment on function private.assert_treasurer is 'Ends the request with 403 OCPRM unless an admin, the service role or the dashboard calls.';
+
+create or replace function private.operates_station(p_station_id text) returns boolean
+language sql stable set search_path = ''
+as $$
+  select private.sees_all() or private.is_admin() or exists (
+    select from public.stations as s join public.locations as l on l.id = s.location_id
+     where s.id = p_station_id and l.client_id = private.operated_client_id())
+$$;
+comment on function private.operates_station is 'Whether the caller runs the station.';
+
+create or replace function private.assert_person() returns void
+language plpgsql stable set search_path = ''
+as $$
+begin
+  if private.sees_all() then
+    return;
+  end if;
+  if private.user_role() is null then
+    perform private.fail(403, 'OCPRM', 'this user may not act', 'Sign in as an active user.');
+  elsif private.user_role() = 'bridge' then
+    perform private.fail(403, 'OCPRM', 'a bridge may not command stations', 'Sign in as a person.');
+  end if;
+end $$;
+comment on function private.assert_person is 'Ends the request with 403 OCPRM unless an active person, the service role or the dashboard calls.';
+
+create or replace function public.adopt_station(station_id text, location_id uuid default null) returns public.stations
+language plpgsql volatile set search_path = ''
+security definer  -- takes from the inbox, which only admins read
+as $$
+declare
+  v_station public.stations;
+begin
+  if not (private.is_admin() or private.sees_all()) then
+    perform private.fail(403, 'OCPRM', 'only an admin may adopt stations', 'Ask an admin, or add the station to table stations.');
+  end if;
+  if not exists (select from public.station_inbox as i where lower(i.station_id) = lower(adopt_station.station_id)) then
+    perform private.fail(404, 'OCSTA', format('station "%s" is not waiting', adopt_station.station_id), 'GET /rest/v1/station_inbox lists those that are.');
+  end if;
+  if adopt_station.location_id is not null and not exists (select from public.locations as l where l.id = adopt_station.location_id) then
+    perform private.fail(404, 'OCLOC', 'no such location', 'GET /rest/v1/locations lists them.');
+  end if;
+  insert into public.stations (id, location_id)
+  select i.station_id, adopt_station.location_id from public.station_inbox as i where lower(i.station_id) = lower(adopt_station.station_id)
+  on conflict do nothing
+  returning * into v_station;
+  delete from public.station_inbox as i where lower(i.station_id) = lower(adopt_station.station_id);
+  return private.station_by_id(adopt_station.station_id);
+end $$;
+comment on function public.adopt_station is 'For admins: makes a station that waits in station_inbox a registered one. 403 OCPRM, 404 OCSTA, OCLOC.';
+
+create or replace function private.managed_plan(p_plan_id uuid) returns public.tariff_plans
+language plpgsql stable set search_path = ''
+as $$
+declare
+  v_plan public.tariff_plans;
+begin
+  select * into v_plan from public.tariff_plans as p
+   where p.id = p_plan_id
+     and (private.sees_all() or private.is_admin()
+          or private.operated_client_id() is not null and (p.client_id = private.operated_client_id() or p.client_id is null and p.is_active));
+  if not found then
+    perform private.fail(404, 'OCPLN', 'no such tariff plan', 'Operators price by plans of their company and of the whole service: GET /rest/v1/tariff_plans.');
+  end if;
+  return v_plan;
+end $$;
+comment on function private.managed_plan is 'A plan that the caller may price by: operators one of their company or of the whole service, admins any. 404 OCPLN otherwise.';
+
+create or replace function public.receipt(session_id uuid) returns jsonb
+language plpgsql stable set search_path = ''
+security definer  -- company and location of a bill are for those who may see it, whatever the policies of clients say
+as $$
+declare
+  v_session public.charging_sessions;
+  v_station public.stations;
+  v_location public.locations;
+  v_company public.clients;
+  v_bill jsonb;
+  v_parking timestamptz;
+  v_end timestamptz;
+begin
+  select s.* into v_session from public.charging_sessions as s
+   where s.id = receipt.session_id
+     and (private.sees_all() or s.station_id = any (private.operated_station_ids())
+          or private.user_role() is not null and (s.user_id = auth.uid()
+             or s.client_id = (select u.client_id from public.users as u where u.id = auth.uid())));
+  if not found then
+    perform private.fail(404, 'OCSES', 'no such session', 'Drivers see their own sessions, an account those that it pays, operators those at their stations.');
+  end if;
+  select * into v_station from public.stations where id = v_session.station_id;
+  select * into v_location from public.locations where id = v_station.location_id;
+  select * into v_company from public.clients where id = v_location.client_id;
+
+  v_bill := case when v_session.settled_at is not null then v_session.receipt
+                 when v_session.start_time is not null and v_session.tariff is not null then private.price_so_far(v_session, private.priced_until(v_session)) end;
+  v_end := coalesce(v_session.stop_time, private.priced_until(v_session), v_session.meter_last_at + coalesce(v_session.clock_offset, '0'), v_session.start_time);
+  v_parking := least(v_session.parking_start_time, v_end);
+  return jsonb_build_object(
+      'session_id', v_session.id, 'transaction_id', v_session.transaction_id, 'status', v_session.status, 'final', v_session.settled_at is not null,
+      'company', jsonb_strip_nulls(jsonb_build_object('name', v_company.name, 'address', v_company.address, 'phone', v_company.phone, 'email', v_company.email)),
+      'location', jsonb_strip_nulls(jsonb_build_object('name', v_location.name, 'address', v_location.address, 'city', v_location.city, 'country', v_location.country)),
+      'station_id', v_session.station_id, 'connector_id', v_session.connector_id, 'connector_type', v_session.tariff -> 'connector_type', 'plan_name', v_session.tariff -> 'plan_name',
+      'discount_percent', v_session.tariff -> 'discount_percent',
+      'start_time', v_session.start_time, 'stop_time', v_session.stop_time, 'time_zone', coalesce(v_session.tariff ->> 'time_zone', v_location.time_zone),
+      'settled_at', v_session.settled_at, 'energy_kwh', trim_scale(round(v_session.energy_wh / 1000, 3)),
+      'charging_minutes', trim_scale(round(extract(epoch from coalesce(v_parking, v_end) - v_session.start_time) / 60, 2)),
+      'parking_minutes', trim_scale(round(coalesce(extract(epoch from v_end - v_parking) / 60, 0), 2)))
+    || coalesce(v_bill, jsonb_build_object('cost', 0, 'currency', v_session.currency, 'lines', '[]'::jsonb));
+end $$;
+comment on function public.receipt is 'The itemised bill of a session for its driver, the people of the account that pays and the station''s operator: company, location, station, times, energy_kwh, '
+  'charging_minutes, parking_minutes, lines, cost, currency, and cost_before_vat, vat, vat_lines where VAT is known. final: false while it runs or is held: the cost so far. 404 OCSES.';
+
+create or replace function public.simulate_tariff(plan_id uuid, "from" timestamptz, "to" timestamptz) returns jsonb
+language plpgsql stable set search_path = ''
+security definer  -- prices sessions by rules that may be hidden; who operates them is asked here
+as $$
+declare
+  v_plan public.tariff_plans := private.managed_plan(plan_id);
+  v_currency text := (select r.currency from public.tariff_rules as r where r.tariff_plan_id = v_plan.id and r.is_active limit 1);
+  v_most constant integer := 5000;
+  v_session public.charging_sessions;
+  v_connector public.connectors;
+  v_station public.stations;
+  v_sessions uuid[];
+  v_snapshots jsonb := '{}';
+  v_key text;
+  v_cost jsonb;
+  v_totals jsonb := '{}';
+  v_entry jsonb;
+begin
+  if "from" is null or "to" is null or not "from" between '1970-01-01Z' and '2200-01-01Z' or not "to" between "from" and '2200-01-01Z' then
+    perform private.fail(400, 'OCNUM', 'from and to must be times between 1970 and 2200, from the earlier one', 'ISO 8601 with the zone, for example 2026-01-31T18:00:00Z.');
+  end if;
+  v_sessions := array(
+    select s.id from public.charging_sessions as s
+     where s.start_time >= "from" and s.start_time < "to" and s.status = 'stopped' and s.settled_at is not null
+       and (private.sees_all() or s.station_id = any (private.operated_station_ids()))
+     order by s.start_time limit v_most + 1);
+  if cardinality(v_sessions) > v_most then
+    perform private.fail(400, 'OCNUM', format('more than %s sessions began from "from" to "to"', v_most), 'Ask for a shorter time and add up.');
+  end if;
+
+  for v_session in select s.* from public.charging_sessions as s where s.id = any (v_sessions) order by s.station_id, s.start_time loop
+    -- the plan as it is today, for the connector as it is today
+    v_key := v_session.station_id || ' ' || coalesce(v_session.connector_id, 0);
+    if not v_snapshots ? v_key then
+      select * into v_station from public.stations where id = v_session.station_id;
+      select * into v_connector from public.connectors where station_id = v_session.station_id and number = v_session.connector_id;
+      v_snapshots := v_snapshots || jsonb_build_object(v_key, private.plan_tariff(v_plan, null,
+        coalesce(v_connector.type, case when cardinality(v_station.connector_types) = 1 then v_station.connector_types[1] end),
+        coalesce(v_connector.power, v_station.power_capacity), coalesce(v_session.tariff ->> 'time_zone', private.default_time_zone()), 0, "from"));
+    end if;
+    v_session.tariff := v_snapshots -> v_key;
+    v_cost := private.price_session(v_session);
+    v_entry := v_totals -> (v_session.station_id || ' ' || v_session.currency);
+    v_totals := v_totals || jsonb_build_object(v_session.station_id || ' ' || v_session.currency, jsonb_build_object(
+      'station_id', v_session.station_id, 'currency', v_session.currency, 'sessions', coalesce((v_entry -> 'sessions')::integer, 0) + 1,
+      'energy_kwh', coalesce((v_entry -> 'energy_kwh')::numeric, 0) + v_session.energy, 'earned', coalesce((v_entry -> 'earned')::numeric, 0) + v_session.amount,
+      'would_have_earned', coalesce((v_entry -> 'would_have_earned')::numeric, 0) + (v_cost -> 'cost')::numeric));
+  end loop;
+
+  return (
+    with station as (
+      select * from jsonb_each(v_totals) as e (key, value)
+       cross join lateral jsonb_to_record(e.value) as t (station_id text, currency text, sessions integer, energy_kwh numeric, earned numeric, would_have_earned numeric)
+    )
+    select jsonb_build_object('plan_id', v_plan.id, 'plan_name', v_plan.name, 'from', "from", 'to', "to",
+             'currency', v_currency,
+             'not_compared', (select jsonb_build_object('sessions', coalesce(sum(sessions), 0), 'currencies', coalesce(jsonb_agg(distinct currency), '[]'))
+                                from station where currency <> v_currency),
+             'totals', (select coalesce(jsonb_agg(jsonb_build_object('currency', t.currency, 'sessions', t.sessions, 'energy_kwh', trim_scale(t.energy_kwh), 'earned', trim_scale(t.earned),
+                                                    'would_have_earned', trim_scale(t.would_have_earned), 'difference', case when t.currency = coalesce(v_currency, t.currency) then trim_scale(t.would_have_earned - t.earned) end) order by t.currency), '[]')
+                          from (select currency, sum(sessions) as sessions, sum(energy_kwh) as energy_kwh, sum(earned) as earned, sum(would_have_earned) as would_have_earned
+                                  from station group by currency) as t),
+             'stations', (select coalesce(jsonb_agg(jsonb_build_object('station_id', t.station_id, 'currency', t.currency, 'sessions', t.sessions, 'energy_kwh', trim_scale(t.energy_kwh),
+                                                    'earned', trim_scale(t.earned), 'would_have_earned', trim_scale(t.would_have_earned),
+                                                    'difference', case when t.currency = coalesce(v_currency, t.currency) then trim_scale(t.would_have_earned - t.earned) end) order by t.station_id, t.currency), '[]') from station as t)));
+end $$;
+comment on function public.simulate_tariff is 'For operators and admins: what the billed sessions that began from "from" (inclusive) to "to" (exclusive) at the caller''s stations would have earned by a plan, beside what they '
+  'earned: {currency of the plan, totals: [{currency of the bills, sessions, energy_kwh, earned, would_have_earned, difference}], stations: [the same of each], not_compared: {sessions, currencies}: billed in another currency than the plan''s, so that would_have_earned is in the plan''s and difference is null}. By the plan alone: no own prices of '
+  'stations, no discounts. Writes nothing. At most 5000 sessions. 404 OCPLN, 400 OCNUM.';
+comment on function private.sees_all is 'The service role, and whoever talks to the database itself, without a token: the dashboard. They may do what an admin may.';
+
+-- An e-mail changed here alone is not the one to sign in with.
+create or replace function private.guard_users() returns trigger
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  -- deeper it is handle_auth_user(), which brings what was changed there
+  if new.email is distinct from old.email and pg_trigger_depth() = 1 then
+    perform private.fail(403, 'OCPRM', 'the e-mail of a user is the one to sign in with', 'Change it in Supabase Auth; users.email follows.');
+  end if;
+  if current_user <> 'authenticated' then
+    return new;  -- not through the API with a user's token
+  end if;
+  if not private.is_admin() and (new.id, new.role, new.client_id, new.admin_id, new.is_active)
+      is distinct from (old.id, old.role, old.client_id, old.admin_id, old.is_active) then
+    perform private.fail(403, 'OCPRM', 'only an admin may change role, client, admin or is_active of a user',
+      'You may change full_name and phone.');
+  end if;
+  if 'superadmin' in (new.role, old.role) and private.user_role() <> 'superadmin' then
+    perform private.fail(403, 'OCPRM', 'only a superadmin may make, change or unmake a superadmin', 'Ask a superadmin.');
+  end if;
+  return new;
+end $$;
+comment on function private.guard_users is 'Trigger: the columns of users that give rights are for admins, and the e-mail is that of Auth.';
+comment on column public.users.email is 'To sign in with, as Supabase Auth has it: changed there.';

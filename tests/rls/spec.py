@@ -140,7 +140,7 @@ TABLES: dict[str, Table] = {
         },
         add="insert into users (id, role) values (gen_random_uuid(), 'admin')",
         change="full_name",
-        note="People change their name and phone; role, client_id, admin_id, e-mail and is_active are for admins, superadmins for superadmins. Rows come and go with Supabase Auth.",
+        note="People change their name and phone; role, client_id, admin_id and is_active are for admins, superadmins for superadmins. Rows come and go with Supabase Auth, and the e-mail is changed there.",
     ),
     "clients": Table(
         select=read(driver="own account", operator="company's", admin=ALL),

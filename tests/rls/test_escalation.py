@@ -105,6 +105,14 @@ def test_changed_email_of_an_auth_user_keeps_role_and_company(world: World) -> N
     assert row == {"email": "renamed@example.org", "role": "operator", "client_id": COMPANY}
 
 
+@pytest.mark.parametrize("who", [ADMIN, SUPERADMIN, "service_role"])
+def test_email_is_changed_where_people_sign_in(world: World, who: UUID | str) -> None:
+    """Else the list of users would show one that opens no door."""
+    change = "update users set email = 'renamed@example.org' where id = %s"
+    assert attempt(world, who, change, DRIVER) == "OCPRM"
+    assert world.one("select email from users where id = %s", DRIVER) == "driver@example.org"
+
+
 @pytest.mark.parametrize(
     ("statement", "args"),
     [
