@@ -64,13 +64,14 @@ begin
   -- The connector is free although nobody told us that the session ended, and no meter value came since: the StopTransaction
   -- is lost, or waits in the station. Ten minutes, because the status may overtake the queue of the station (OCPP 1.6 §3.7).
   perform private.end_provisionally(w.id, w.status_at)
-    from (select s.id, c.status_at
+    from (select s.id, s.client_id, c.status_at
             from public.charging_sessions as s
             join public.connectors as c on c.station_id = s.station_id and c.number = s.connector_id
            where s.status = 'started' and c.status in ('Available', 'Preparing') and c.status_at < now() - interval '10 minutes'
              and c.status_at > greatest(s.start_time, s.meter_last_at + s.clock_offset) and s.updated_at < now() - interval '10 minutes'
              and private.is_online(s.station_id)
-             for update of s skip locked) as w;
+             for update of s skip locked) as w
+   where private.try_lock_account(w.client_id);
   -- A day for the station's queue, then they are billed at the last register.
   perform private.settle_session(w.id)
     from (select id, client_id from public.charging_sessions

@@ -182,6 +182,7 @@ declare
   v_info jsonb;
   v_known boolean;
   v_session public.charging_sessions;
+  v_former public.charging_sessions;
   v_flags text[] := '{}';
   v_owner public.id_tags;
   v_orphan public.transaction_orphans;
@@ -199,6 +200,14 @@ begin
     -- A clock that always says the same: that session has ended, so this is another one.
     v_key := md5(v_key::text || v_session.id::text)::uuid;
   end loop;
+  -- A tag that start_charge() made up begins one charge: the same again, at the same register, is a repeat whose time was made anew.
+  select s.* into v_former from public.charging_sessions as s
+   where s.station_id = p_station.id and lower(s.id_tag) = lower(v_tag) and s.status = 'started'
+     and exists (select from public.commands as c where c.session_id = s.id and c.action = 'RemoteStartTransaction')
+   order by s.start_time desc limit 1;
+  if v_former.connector_id = v_number and v_former.meter_start_wh = v_meter then
+    return v_former.start_reply;
+  end if;
 
   v_info := private.id_tag_info(p_station.id, v_tag);
   v_known := exists (select from public.id_tags where lower(id_tag) = lower(v_tag));
@@ -235,6 +244,10 @@ begin
   if v_info ->> 'status' <> 'Accepted' then v_flags := v_flags || 'id_tag_refused'::text; end if;
 
   select * into v_owner from public.id_tags where lower(id_tag) = lower(v_tag);
+  if v_session.id is null and not v_known then
+    v_owner.user_id := v_former.user_id;  -- it goes on in a new transaction: after a power cut, say
+    v_owner.client_id := v_former.client_id;
+  end if;
   v_client_id := case when v_session.id is not null then v_session.client_id
                       else coalesce(v_owner.client_id, (select u.client_id from public.users as u where u.id = v_owner.user_id)) end;
   v_tariff := private.tariff_snapshot(p_station.id, v_connector, v_start, v_client_id);
@@ -254,12 +267,20 @@ begin
      where session_id = v_session.id and action = 'RemoteStartTransaction' and effect_at is null;
   else
     insert into public.charging_sessions (station_id, connector_id, user_id, client_id, id_tag, status, start_time, reported_start,
-        start_key, meter_start_wh, meter_max_wh, flags, clock_offset, reservation_id, tariff, amount, currency, priced_energy_wh)
+        start_key, meter_start_wh, meter_max_wh, flags, clock_offset, reservation_id, tariff, amount, currency, priced_energy_wh,
+        limit_energy_kwh, limit_amount)
     values (p_station.id, v_connector, v_owner.user_id, v_client_id, v_tag, 'started', v_start, p_payload ->> 'timestamp', v_key, v_meter, v_meter, v_flags,
         private.clock_offset(v_reported, p_received_at),
-        private.to_integer(p_payload -> 'reservationId'), v_tariff, (v_price ->> 'cost')::numeric, v_price ->> 'currency', 0)
+        private.to_integer(p_payload -> 'reservationId'), v_tariff, (v_price ->> 'cost')::numeric, v_price ->> 'currency', 0,
+        case when v_former.limit_energy_kwh is not null then greatest(v_former.limit_energy_kwh - v_former.energy, 0.001) end,
+        case when v_former.limit_amount is not null then greatest(v_former.limit_amount - v_former.amount, 0.01) end)
     returning * into v_session;
   end if;
+
+  -- A connector carries one transaction: an older one that never stopped has lost its StopTransaction.
+  perform private.end_provisionally(s.id, v_start) from public.charging_sessions as s
+   where s.station_id = p_station.id and s.connector_id = v_session.connector_id and s.status = 'started' and s.id <> v_session.id
+     and s.start_time < v_start;
 
   if v_session.held_amount = 0 and v_info ->> 'status' = 'Accepted' then
     select * into v_hold from private.take_hold(v_session, v_tariff, v_start, true);
@@ -271,11 +292,6 @@ begin
            flags = flags || case when v_hold.problem is not null then array['id_tag_refused', v_hold.problem] else '{}' end
      where id = v_session.id;
   end if;
-
-  -- A connector carries one transaction: an older one that never stopped has lost its StopTransaction.
-  perform private.end_provisionally(s.id, v_start) from public.charging_sessions as s
-   where s.station_id = p_station.id and s.connector_id = v_session.connector_id and s.status = 'started' and s.id <> v_session.id
-     and s.start_time < v_start;
 
   update public.charging_sessions
      set start_reply = jsonb_build_object('transactionId', v_session.transaction_id, 'idTagInfo', v_info)
@@ -308,6 +324,7 @@ as $$
 declare
   v_session public.charging_sessions;
   v_price jsonb;
+  v_cost numeric;
 begin
   select * into v_session from public.charging_sessions where id = p_session_id and status = 'started' for update;
   if not found then
@@ -316,14 +333,26 @@ begin
   v_session.status := 'stopped';
   v_session.stop_time := greatest(v_session.start_time, least(p_until, v_session.meter_last_at + v_session.clock_offset));
   v_price := private.price_so_far(v_session);
+  v_cost := (v_price ->> 'cost')::numeric;
+  -- What it has cost stays on hold until it is settled; the rest is not kept from the driver for a day.
+  if v_session.held_amount > v_cost and exists (select from public.clients where id = v_session.client_id and currency = v_price ->> 'currency') then
+    perform private.lock_accounts(array[v_session.client_id]);
+    perform private.release_holds(p_session_id);
+    if v_cost > 0 then
+      insert into public.ledger_entries (client_id, kind, amount, session_id, note)
+      values (v_session.client_id, 'hold', -v_cost, p_session_id, format('%s, connector %s: its stop is missing', v_session.station_id, v_session.connector_id));
+    end if;
+    v_session.held_amount := v_cost;
+    perform private.collect_unpaid(v_session.client_id);
+  end if;
   update public.charging_sessions
-     set status = v_session.status, stop_time = v_session.stop_time, stop_reason = 'Other', power_w = 0, provisional_at = now(),
-         flags = array_append(array_remove(flags, 'stop_missing'), 'stop_missing'), amount = (v_price ->> 'cost')::numeric,
+     set status = v_session.status, stop_time = v_session.stop_time, stop_reason = 'Other', power_w = 0, provisional_at = now(), held_amount = v_session.held_amount,
+         flags = array_append(array_remove(flags, 'stop_missing'), 'stop_missing'), amount = v_cost,
          currency = v_price ->> 'currency', priced_at = clock_timestamp(), priced_energy_wh = energy_wh
    where id = p_session_id;
 end $$;
 comment on function private.end_provisionally is 'Ends a session whose StopTransaction was lost at its last register, at p_until at the latest. It is not settled: '
-  'for a day a StopTransaction that still comes wins.';
+  'for a day a StopTransaction that still comes wins, and as much as it has cost stays on hold.';
 
 -- Meter values -----------------------------------------------------------------------------------
 create or replace function private.store_meter_values(p_items jsonb) returns uuid[]

@@ -257,6 +257,8 @@ declare
   v_client_id uuid;
   v_tariff jsonb;
   v_hold record;
+  -- An operator who starts for somebody is not told how much money that is.
+  v_tell boolean := p_user_id is not distinct from auth.uid() or private.is_admin() or auth.role() = 'service_role';
 begin
   -- as they are stored; NaN and infinity are greater than every number
   if not coalesce(round(p_limit_energy_kwh, 3) between 0.001 and 1e9, true) or not coalesce(round(p_limit_amount, 2) between 0.01 and 1e9, true) then
@@ -332,10 +334,12 @@ begin
   returning * into v_session;
   select * into v_hold from private.take_hold(v_session, v_tariff, now(), v_session.limit_type = 'none');
   if v_hold.problem = 'no_funds' then
-    perform private.fail(402, 'OCBAL', format('the account does not cover this charge: %s %s are available', v_hold.available, v_hold.currency)
-      || case when v_session.limit_type <> 'none' then format(', %s needed', v_hold.wanted) else '' end, 'Top the account up, or set a lower limit.');
+    perform private.fail(402, 'OCBAL', concat('the account does not cover this charge',
+        case when v_tell then format(': %s %s are available', v_hold.available, v_hold.currency) end,
+        case when v_tell and v_session.limit_type <> 'none' then format(', %s needed', v_hold.wanted) end), 'Top the account up, or set a lower limit.');
   elsif v_hold.problem = 'unpaid_before' then
-    perform private.fail(402, 'OCDUE', format('%s %s are unpaid from earlier sessions', v_hold.unpaid, v_hold.currency), 'Top the account up: what it owes is charged at once.');
+    perform private.fail(402, 'OCDUE', concat(case when v_tell then format('%s %s', v_hold.unpaid, v_hold.currency) else 'bills' end,
+        case when v_tell then ' are unpaid from earlier sessions' else ' of earlier sessions are unpaid' end), 'Top the account up: what it owes is charged at once.');
   elsif v_hold.problem = 'wrong_currency' then
     perform private.fail(409, 'OCCUR', format('the account is in %s, the station''s prices are in %s', v_hold.currency, v_session.currency), 'Use an account in the station''s currency.');
   elsif v_hold.problem = 'no_account' then
@@ -678,5 +682,218 @@ begin
   end loop;
 end $$;
 comment on function private.catch_up_topics is 'Part of the housekeeping: sends to the topics what waited for its turn, and what happened without an event: a bridge that died.';
+
+-- Sessions whose stop is lost
+
+create or replace function private.start_transaction(p_station public.stations, p_payload jsonb, p_received_at timestamptz) returns jsonb
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_tag text := private.clean_tag(p_payload -> 'idTag');
+  v_number integer := private.to_integer(p_payload -> 'connectorId');
+  v_connector integer;
+  v_meter numeric := private.to_register(p_payload -> 'meterStart');
+  v_reported timestamptz := private.to_time(p_payload ->> 'timestamp', p_station.clock_time_zone);
+  v_plausible boolean := private.is_plausible(v_reported, p_received_at);
+  v_start timestamptz := case when v_plausible then v_reported else p_received_at end;
+  v_key uuid := md5(jsonb_build_array(v_number, lower(v_tag), p_payload ->> 'timestamp', trim_scale(v_meter))::text)::uuid;
+  v_info jsonb;
+  v_known boolean;
+  v_session public.charging_sessions;
+  v_former public.charging_sessions;
+  v_flags text[] := '{}';
+  v_owner public.id_tags;
+  v_orphan public.transaction_orphans;
+  v_tariff jsonb;
+  v_price jsonb;
+  v_client_id uuid;
+  v_hold record;
+begin
+  loop
+    select * into v_session from public.charging_sessions where station_id = p_station.id and start_key = v_key for update;
+    exit when not found;
+    if v_plausible or v_session.meter_stop_wh is null or p_received_at <= v_session.stop_time then
+      return v_session.start_reply;  -- the repeat of §3.7.1: the first answer, verbatim
+    end if;
+    -- A clock that always says the same: that session has ended, so this is another one.
+    v_key := md5(v_key::text || v_session.id::text)::uuid;
+  end loop;
+  -- A tag that start_charge() made up begins one charge: the same again, at the same register, is a repeat whose time was made anew.
+  select s.* into v_former from public.charging_sessions as s
+   where s.station_id = p_station.id and lower(s.id_tag) = lower(v_tag) and s.status = 'started'
+     and exists (select from public.commands as c where c.session_id = s.id and c.action = 'RemoteStartTransaction')
+   order by s.start_time desc limit 1;
+  if v_former.connector_id = v_number and v_former.meter_start_wh = v_meter then
+    return v_former.start_reply;
+  end if;
+
+  v_info := private.id_tag_info(p_station.id, v_tag);
+  v_known := exists (select from public.id_tags where lower(id_tag) = lower(v_tag));
+  v_connector := private.ensure_connector(p_station.id, v_number);
+  if v_connector is null then v_flags := v_flags || 'connector_impossible'::text; end if;
+  if not v_plausible then v_flags := v_flags || 'clock_wrong'::text; end if;
+  if v_meter is null then
+    v_flags := v_flags || 'meter_start_missing'::text;
+    if private.to_number(p_payload -> 'meterStart') is not null then v_flags := v_flags || 'implausible_energy'::text; end if;
+  end if;
+
+  -- The session that a person asked for, by its generated tag, also when it was given up or called off (status stopped) meanwhile.
+  select * into v_session from public.charging_sessions as s
+   where s.station_id = p_station.id and lower(s.id_tag) = lower(v_tag) and s.start_time is null and s.status <> 'started'
+   order by s.created_at desc limit 1 for update;
+  if found then
+    if v_session.status = 'error' then
+      v_info := '{"status": "Accepted"}';  -- late, but it was asked for
+    end if;
+  elsif not v_known then
+    -- Readers mangle tags: the session that waits at the connector. Where any tag may charge, a likeness must say that it is this one.
+    select s.* into v_session from public.charging_sessions as s
+     where s.station_id = p_station.id and s.connector_id = v_connector and s.status = 'pending'
+       and exists (select from public.commands as c where c.session_id = s.id and c.action = 'RemoteStartTransaction'
+                      and c.status in ('sent', 'accepted', 'timed_out'))
+       and (v_info ->> 'status' <> 'Accepted' or strpos(lower(v_tag), lower(s.id_tag)) > 0
+            or length(v_tag) >= 6 and strpos(lower(s.id_tag), lower(v_tag)) > 0)
+     order by s.created_at desc limit 1 for update;
+    if found then
+      v_flags := v_flags || 'id_tag_mangled'::text;
+      v_info := '{"status": "Accepted"}';
+    end if;
+  end if;
+  if v_info ->> 'status' <> 'Accepted' then v_flags := v_flags || 'id_tag_refused'::text; end if;
+
+  select * into v_owner from public.id_tags where lower(id_tag) = lower(v_tag);
+  if v_session.id is null and not v_known then
+    v_owner.user_id := v_former.user_id;  -- it goes on in a new transaction: after a power cut, say
+    v_owner.client_id := v_former.client_id;
+  end if;
+  v_client_id := case when v_session.id is not null then v_session.client_id
+                      else coalesce(v_owner.client_id, (select u.client_id from public.users as u where u.id = v_owner.user_id)) end;
+  v_tariff := private.tariff_snapshot(p_station.id, v_connector, v_start, v_client_id);
+  v_price := private.price_periods(v_tariff, jsonb_build_array(  -- a session fee is due from the first moment
+    jsonb_build_object('start_at', v_start, 'end_at', v_start, 'energy_kwh', 0, 'parking', false)));
+  if v_session.id is not null then
+    update public.charging_sessions
+       set status = 'started', connector_id = coalesce(v_connector, connector_id), stop_reason = null, start_time = v_start, reported_start = p_payload ->> 'timestamp',
+           start_key = v_key, meter_start_wh = v_meter, meter_max_wh = v_meter, error = null, expires_at = null,
+           flags = flags || v_flags, clock_offset = private.clock_offset(v_reported, p_received_at),
+           reservation_id = private.to_integer(p_payload -> 'reservationId'), tariff = v_tariff,
+           amount = (v_price ->> 'cost')::numeric, currency = v_price ->> 'currency', priced_energy_wh = 0
+     where id = v_session.id
+    returning * into v_session;
+    -- One that waits to be sent again, because the connection broke before the answer, has done its work.
+    update public.commands set effect_at = p_received_at, status = case when status = 'queued' and attempts > 0 then 'accepted' else status end
+     where session_id = v_session.id and action = 'RemoteStartTransaction' and effect_at is null;
+  else
+    insert into public.charging_sessions (station_id, connector_id, user_id, client_id, id_tag, status, start_time, reported_start,
+        start_key, meter_start_wh, meter_max_wh, flags, clock_offset, reservation_id, tariff, amount, currency, priced_energy_wh,
+        limit_energy_kwh, limit_amount)
+    values (p_station.id, v_connector, v_owner.user_id, v_client_id, v_tag, 'started', v_start, p_payload ->> 'timestamp', v_key, v_meter, v_meter, v_flags,
+        private.clock_offset(v_reported, p_received_at),
+        private.to_integer(p_payload -> 'reservationId'), v_tariff, (v_price ->> 'cost')::numeric, v_price ->> 'currency', 0,
+        case when v_former.limit_energy_kwh is not null then greatest(v_former.limit_energy_kwh - v_former.energy, 0.001) end,
+        case when v_former.limit_amount is not null then greatest(v_former.limit_amount - v_former.amount, 0.01) end)
+    returning * into v_session;
+  end if;
+
+  -- A connector carries one transaction: an older one that never stopped has lost its StopTransaction.
+  perform private.end_provisionally(s.id, v_start) from public.charging_sessions as s
+   where s.station_id = p_station.id and s.connector_id = v_session.connector_id and s.status = 'started' and s.id <> v_session.id
+     and s.start_time < v_start;
+
+  if v_session.held_amount = 0 and v_info ->> 'status' = 'Accepted' then
+    select * into v_hold from private.take_hold(v_session, v_tariff, v_start, true);
+    if v_hold.problem is not null then
+      v_info := v_info || '{"status": "Blocked"}';
+    end if;
+    update public.charging_sessions
+       set held_amount = held_amount + v_hold.taken,
+           flags = flags || case when v_hold.problem is not null then array['id_tag_refused', v_hold.problem] else '{}' end
+     where id = v_session.id;
+  end if;
+
+  update public.charging_sessions
+     set start_reply = jsonb_build_object('transactionId', v_session.transaction_id, 'idTagInfo', v_info)
+   where id = v_session.id;
+  if v_session.stop_requested_at is not null then
+    perform private.queue_remote_stop(v_session);
+  end if;
+
+  -- A StopTransaction that came before its start, from a station that had no id to name.
+  select * into v_orphan from public.transaction_orphans as o
+   where o.station_id = p_station.id and o.resolved_at is null and o.action = 'StopTransaction'
+     and coalesce(o.reported_transaction_id, 0) <= 0
+     and private.to_register(o.payload -> 'meterStop') >= coalesce(v_meter, 0)
+     and coalesce(lower(private.clean_tag(o.payload -> 'idTag')) = lower(v_tag), true)
+     -- by the station's clock, right or wrong
+     and private.to_time(o.payload ->> 'timestamp', p_station.clock_time_zone) >= v_reported
+   order by o.received_at limit 1 for update;
+  if found then
+    perform private.end_session(p_station, v_session.id, v_orphan.payload, v_orphan.received_at);
+    update public.transaction_orphans set session_id = v_session.id, resolved_at = now() where id = v_orphan.id;
+  end if;
+  return jsonb_build_object('transactionId', v_session.transaction_id, 'idTagInfo', v_info);
+end $$;
+comment on function private.start_transaction is 'OCPP 1.6 §4.8: the payload of the answer. Registers in Wh. Recorded whatever the tag''s status. '
+  'Idempotent on station, connector, tag, reported time and register: a repeat gets the stored answer.';
+
+create or replace function private.end_provisionally(p_session_id uuid, p_until timestamptz) returns void
+language plpgsql volatile set search_path = ''
+as $$
+declare
+  v_session public.charging_sessions;
+  v_price jsonb;
+  v_cost numeric;
+begin
+  select * into v_session from public.charging_sessions where id = p_session_id and status = 'started' for update;
+  if not found then
+    return;
+  end if;
+  v_session.status := 'stopped';
+  v_session.stop_time := greatest(v_session.start_time, least(p_until, v_session.meter_last_at + v_session.clock_offset));
+  v_price := private.price_so_far(v_session);
+  v_cost := (v_price ->> 'cost')::numeric;
+  -- What it has cost stays on hold until it is settled; the rest is not kept from the driver for a day.
+  if v_session.held_amount > v_cost and exists (select from public.clients where id = v_session.client_id and currency = v_price ->> 'currency') then
+    perform private.lock_accounts(array[v_session.client_id]);
+    perform private.release_holds(p_session_id);
+    if v_cost > 0 then
+      insert into public.ledger_entries (client_id, kind, amount, session_id, note)
+      values (v_session.client_id, 'hold', -v_cost, p_session_id, format('%s, connector %s: its stop is missing', v_session.station_id, v_session.connector_id));
+    end if;
+    v_session.held_amount := v_cost;
+    perform private.collect_unpaid(v_session.client_id);
+  end if;
+  update public.charging_sessions
+     set status = v_session.status, stop_time = v_session.stop_time, stop_reason = 'Other', power_w = 0, provisional_at = now(), held_amount = v_session.held_amount,
+         flags = array_append(array_remove(flags, 'stop_missing'), 'stop_missing'), amount = v_cost,
+         currency = v_price ->> 'currency', priced_at = clock_timestamp(), priced_energy_wh = energy_wh
+   where id = p_session_id;
+end $$;
+comment on function private.end_provisionally is 'Ends a session whose StopTransaction was lost at its last register, at p_until at the latest. It is not settled: '
+  'for a day a StopTransaction that still comes wins, and as much as it has cost stays on hold.';
+
+create or replace function private.end_lost_sessions() returns void
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  -- The connector is free although nobody told us that the session ended, and no meter value came since: the StopTransaction
+  -- is lost, or waits in the station. Ten minutes, because the status may overtake the queue of the station (OCPP 1.6 §3.7).
+  perform private.end_provisionally(w.id, w.status_at)
+    from (select s.id, s.client_id, c.status_at
+            from public.charging_sessions as s
+            join public.connectors as c on c.station_id = s.station_id and c.number = s.connector_id
+           where s.status = 'started' and c.status in ('Available', 'Preparing') and c.status_at < now() - interval '10 minutes'
+             and c.status_at > greatest(s.start_time, s.meter_last_at + s.clock_offset) and s.updated_at < now() - interval '10 minutes'
+             and private.is_online(s.station_id)
+             for update of s skip locked) as w
+   where private.try_lock_account(w.client_id);
+  -- A day for the station's queue, then they are billed at the last register.
+  perform private.settle_session(w.id)
+    from (select id, client_id from public.charging_sessions
+           where stop_time is not null and settled_at is null and provisional_at < now() - interval '1 day' and meter_stop_wh is null
+           limit 100 for update skip locked) as w
+   where private.try_lock_account(w.client_id);
+end $$;
+comment on function private.end_lost_sessions is 'Ends sessions whose StopTransaction never came: provisionally at first, and a day later for good.';
 
 grant execute on function public.correct_balance, public.refund_session, public.waive_unpaid to authenticated, service_role;

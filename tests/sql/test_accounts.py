@@ -26,6 +26,7 @@ from tests.sql.world import (
     PLAN,
     STATION,
     World,
+    iso,
     refused,
 )
 from tests.support import acting_as
@@ -574,6 +575,61 @@ def test_bill_held_for_review_keeps_its_hold_until_it_is_released(world: World) 
     assert money(world) == (OPENING - 100, 100)
     world.rpc(OPERATOR, "release_session", session_id=world.session(transaction)["id"])
     assert money(world) == (OPENING - 15_000, 0)
+
+
+def test_start_said_again_with_another_time_is_the_charge_that_was_asked_for(world: World) -> None:
+    """Some stations make the time of a start anew with each repeat; the tag was made for one charge."""
+    session = press(world, limit_amount=100)
+    transaction = run(world, session, at=-60)
+    assert world.begin(-59, session["id_tag"], 1000) == transaction
+    world.stop(transaction, 3000)
+    assert world.count("charging_sessions") == 1
+    assert money(world) == (OPENING - 30, 0)
+
+
+def test_charge_that_goes_on_in_a_new_transaction_is_paid_by_the_same_account_within_the_same_limit(
+    world: World,
+) -> None:
+    """After a power cut: the tag is the one of before, the register has moved, the first stop never comes."""
+    give(world, 100)
+    session = press(world, limit_amount=100)
+    first = run(world, session, at=-60)
+    world.meter(-50, 3000, transaction=first)  # 30 KGS
+    second = world.begin(-40, session["id_tag"], 3000)
+    assert second != first
+    row = world.session(second)
+    assert (row["client_id"], row["user_id"], row["limit_amount"], row["held_amount"]) == (ACCOUNT, DRIVER, 70, 70)
+    assert (world.session(first)["held_amount"], *money(world)) == (30, 0, 100)
+    world.stop(second, 5000)
+    world.stop(first, 3000, at=-45)
+    assert [r["amount"] for r in world.sessions()] == [30, 30]
+    assert money(world) == (40, 0)
+
+
+def test_lost_stop_keeps_on_hold_what_was_used_and_no_more(world: World) -> None:
+    give(world, 100)
+    first = world.begin(at=-60)
+    world.meter(-50, 3000, transaction=first)  # 30 KGS
+    assert money(world) == (0, 100)
+    second = world.begin(at=-40, meter=3000)
+    assert [r["held_amount"] for r in world.sessions()] == [30, 70]
+    world.stop(second, 5000)
+    assert money(world) == (40, 30)
+    world.stop(first, 4000, at=-45)  # it comes after all, and says 45 KGS
+    assert money(world) == (25, 0)
+    assert [(r["amount"], r["unpaid_amount"]) for r in world.sessions()] == [(45, 0), (30, 0)]
+
+
+def test_housekeeping_that_gives_up_a_stop_releases_what_was_not_used(world: World) -> None:
+    transaction = run(world, press(world, limit_amount=100), at=-60)
+    world.meter(-50, 3000, transaction=transaction)
+    available = {"connectorId": 1, "status": "Available", "errorCode": "NoError", "timestamp": iso(world.at(-40))}
+    world.send("StatusNotification", available, received=-40)
+    world.sql("alter table charging_sessions disable trigger set_updated_at")
+    world.sql("update charging_sessions set updated_at = now() - interval '11 minutes'")
+    world.heartbeat()
+    assert world.session(transaction)["flags"] == ["stop_missing"]
+    assert money(world) == (OPENING - 30, 30)
 
 
 def test_session_without_a_stop_is_charged_when_it_is_settled(world: World) -> None:
