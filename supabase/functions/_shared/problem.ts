@@ -117,5 +117,5 @@ function reference(message: string): Problem {
 
 function readable(message: string): string {
   const constraint = /check constraint "([^"]+)"/.exec(message)?.[1];
-  return constraint ? `a value is out of range (${constraint})` : message;
+  return constraint ? `a value is out of range (${constraint})` : message.replace(/ of relation "[^"]*"/, "");
 }

@@ -87,6 +87,17 @@ const cases: [string, number, Record<string, string | null> | undefined, number,
     /\(tariff_rules_check\)/,
   ],
   [
+    "names the column that has no value, not the table",
+    400,
+    {
+      code: "23502",
+      message: 'null value in column "name" of relation "locations" violates not-null constraint',
+    },
+    422,
+    "OCVAL",
+    /^null value in column "name" violates/,
+  ],
+  [
     "makes nothing of an error of the server but 503",
     500,
     { code: "XX000", message: "secret" },
