@@ -540,6 +540,7 @@ begin
     -- A least price without anything that it could be on is at the highest rate.
     v_rates := array[(select max((r ->> 'vat')::numeric) from jsonb_array_elements(p_tariff -> 'rules') as r)];
     v_bases := array[1];
+    v_taxes := array[0];
   end if;
 
   -- Both sides of a limit hold. What a limit moves is shared out to the rates, and the VAT of each goes with it.
@@ -549,7 +550,8 @@ begin
     v_bases := private.spread(v_limited_net, v_bases, v_digits);
     v_limited_gross := v_limited_net + coalesce((select round(sum(b.base * b.rate) / 100, v_digits) from unnest(v_bases, v_rates) as b (base, rate)), 0);
   end if;
-  v_within := round(least(greatest(v_limited_gross, (p_tariff ->> 'min_price_incl_vat')::numeric), (p_tariff ->> 'max_price_incl_vat')::numeric), v_digits);
+  v_within := round(least(greatest(v_limited_gross, (p_tariff ->> 'min_price_incl_vat')::numeric), (p_tariff ->> 'max_price_incl_vat')::numeric,
+                          case when not v_known then (p_tariff ->> 'max_price')::numeric end), v_digits);
   if v_within <> v_limited_gross then
     -- The price before VAT moves along, but for one at its own limit (as in OCPI's example of a most price), and not beyond that.
     if v_limited_net = v_net then
@@ -878,6 +880,7 @@ declare
   v_plan public.tariff_plans := private.managed_plan(plan_id);
   v_currency text := (select r.currency from public.tariff_rules as r where r.tariff_plan_id = v_plan.id and r.is_active limit 1);
   v_most constant integer := 5000;
+  v_longest constant interval := '5 seconds';  -- requests of signed-in users end after 8, and then tell nothing
   v_session public.charging_sessions;
   v_connector public.connectors;
   v_station public.stations;
@@ -901,6 +904,10 @@ begin
   end if;
 
   for v_session in select s.* from public.charging_sessions as s where s.id = any (v_sessions) order by s.station_id, s.start_time loop
+    if clock_timestamp() > statement_timestamp() + v_longest then
+      perform private.fail(400, 'OCNUM', format('%s sessions began from "from" to "to", more than this plan can be tried on in %s s', cardinality(v_sessions), extract(epoch from v_longest)::integer),
+        'Ask for a shorter time and add up.');
+    end if;
     -- the plan as it is today, for the connector as it is today
     v_key := v_session.station_id || ' ' || coalesce(v_session.connector_id, 0);
     if not v_snapshots ? v_key then
@@ -938,7 +945,7 @@ begin
 end $$;
 comment on function public.simulate_tariff is 'For operators and admins: what the billed sessions that began from "from" (inclusive) to "to" (exclusive) at the caller''s stations would have earned by a plan, beside what they '
   'earned: {currency of the plan, totals: [{currency of the bills, sessions, energy_kwh, earned, would_have_earned, difference}], stations: [the same of each], not_compared: {sessions, currencies}: billed in another currency than the plan''s, so that would_have_earned is in the plan''s and difference is null}. By the plan alone: no own prices of '
-  'stations, no discounts. Writes nothing. At most 5000 sessions. 404 OCPLN, 400 OCNUM.';
+  'stations, no discounts. Writes nothing. At most 5000 sessions, and no more than it can price in 5 s. 404 OCPLN, 400 OCNUM.';
 
 create or replace function private.rates(p_tariff jsonb, p_at timestamptz) returns jsonb
 language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan

@@ -102,6 +102,98 @@ end $$;
 comment on function private.plan_tariff is 'What tariff_snapshot() keeps of a plan for a connector of p_type and p_power (kW), prices less p_discount percent. p_station gives '
   'prices of its own that go before the plan''s, and the currency of a plan without rules.';
 
+create or replace function private.with_vat(p_tariff jsonb, p_result jsonb) returns jsonb
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_digits integer := private.currency_digits(p_result ->> 'currency');
+  v_included boolean := coalesce(p_tariff ->> 'vat' = 'included', false);
+  v_known boolean := p_tariff ? 'vat';
+  v_rates numeric[];
+  v_bases numeric[];
+  v_taxes numeric[];
+  v_net numeric;
+  v_gross numeric;
+  v_vat numeric;
+  v_limited_net numeric;
+  v_limited_gross numeric;
+  v_within numeric;
+  v_lines jsonb := p_result -> 'lines';
+  v_vat_lines jsonb;
+  v_limit text;
+begin
+  -- VAT is worked out on the sum of the lines of each rate; its sum is rounded once, and shared out.
+  select array_agg(rate order by rate), array_agg(amount order by rate), array_agg(coalesce(tax, 0) order by rate), coalesce(sum(amount), 0), coalesce(round(sum(tax), v_digits), 0)
+    into v_rates, v_bases, v_taxes, v_net, v_vat
+    from (select rate, amount, amount * rate / case when v_included then 100 + rate else 100 end as tax
+            from (select (l ->> 'vat')::numeric as rate, sum((l ->> 'amount')::numeric) as amount
+                    from jsonb_array_elements(v_lines) as l group by 1) as by_rate) as taxed;
+  v_taxes := private.spread(v_vat, v_taxes, v_digits);
+  if v_included then
+    v_net := v_net - v_vat;
+    v_bases := array(select b.amount - b.tax from unnest(v_bases, v_taxes) with ordinality as b (amount, tax, n) order by b.n);
+  end if;
+  v_gross := v_net + v_vat;
+  if v_net = 0 and round(greatest((p_tariff ->> 'min_price')::numeric, (p_tariff ->> 'min_price_incl_vat')::numeric), v_digits) > 0 then
+    -- A least price without anything that it could be on is at the highest rate.
+    v_rates := array[(select max((r ->> 'vat')::numeric) from jsonb_array_elements(p_tariff -> 'rules') as r)];
+    v_bases := array[1];
+    v_taxes := array[0];
+  end if;
+
+  -- Both sides of a limit hold. What a limit moves is shared out to the rates, and the VAT of each goes with it.
+  v_limited_net := round(least(greatest(v_net, (p_tariff ->> 'min_price')::numeric), (p_tariff ->> 'max_price')::numeric), v_digits);
+  v_limited_gross := v_gross;
+  if v_limited_net <> v_net then
+    v_bases := private.spread(v_limited_net, v_bases, v_digits);
+    v_limited_gross := v_limited_net + coalesce((select round(sum(b.base * b.rate) / 100, v_digits) from unnest(v_bases, v_rates) as b (base, rate)), 0);
+  end if;
+  v_within := round(least(greatest(v_limited_gross, (p_tariff ->> 'min_price_incl_vat')::numeric), (p_tariff ->> 'max_price_incl_vat')::numeric,
+                          case when not v_known then (p_tariff ->> 'max_price')::numeric end), v_digits);
+  if v_within <> v_limited_gross then
+    -- The price before VAT moves along, but for one at its own limit (as in OCPI's example of a most price), and not beyond that.
+    if v_limited_net = v_net then
+      v_limited_net := case when v_net > 0 then v_within * v_net / v_gross else v_within * 100 / (100 + coalesce(v_rates[1], 0)) end;
+      v_limited_net := round(least(greatest(v_limited_net, (p_tariff ->> 'min_price')::numeric), (p_tariff ->> 'max_price')::numeric), v_digits);
+    end if;
+    v_limited_gross := v_within;
+    v_limited_net := case when v_known then least(v_limited_net, v_limited_gross) else v_limited_gross end;  -- no VAT: the limits are about what is paid
+    v_bases := private.spread(v_limited_net, v_bases, v_digits);
+  end if;
+
+  if (v_limited_net, v_limited_gross) <> (v_net, v_gross) then
+    v_taxes := private.spread(v_limited_gross - v_limited_net,
+      array(select coalesce(b.base * b.rate, 0) from unnest(v_bases, v_rates) with ordinality as b (base, rate, n) order by b.n), v_digits);
+    v_limit := case when v_limited_gross > v_gross or v_limited_net > v_net then 'min_price' else 'max_price' end;
+    v_lines := v_lines || coalesce((
+      select jsonb_build_array(jsonb_build_object('tariff_type', v_limit, 'rule_name', case v_limit when 'min_price' then 'Minimum price' else 'Maximum price' end,
+               'quantity', 1, 'unit', 'session', 'price', trim_scale(d), 'amount', trim_scale(d)))
+        from (select case when v_included then v_limited_gross - v_gross else v_limited_net - v_net end as d) as difference where d <> 0), '[]');
+  end if;
+  if v_known then
+    v_vat_lines := coalesce((select jsonb_agg(jsonb_build_object('rate', b.rate, 'base', trim_scale(b.base), 'vat', trim_scale(b.tax)) order by b.rate)
+                               from unnest(v_rates, v_bases, v_taxes) as b (rate, base, tax) where b.rate is not null), '[]');
+    if v_limited_gross - v_limited_net <> coalesce((select sum((r -> 'vat')::numeric) from jsonb_array_elements(v_vat_lines) as r), 0) then
+      -- the plan's limits leave VAT to what has none
+      v_vat_lines := jsonb_build_array(jsonb_build_object('base', trim_scale(v_limited_net), 'vat', trim_scale(v_limited_gross - v_limited_net)));
+    end if;
+    if not v_included then
+      -- VAT that a limit of the plan sets, or the rounding of the sum, is no percentage.
+      v_lines := v_lines || coalesce((
+        select jsonb_agg(jsonb_build_object('tariff_type', 'vat', 'rule_name', 'VAT' || coalesce(' ' || (r ->> 'rate') || ' %', ''), 'amount', r -> 'vat')
+                 || case when round((r -> 'base')::numeric * (r -> 'rate')::numeric / 100, v_digits) = (r -> 'vat')::numeric
+                         then jsonb_build_object('quantity', r -> 'base', 'unit', '%', 'price', r -> 'rate')
+                         else jsonb_build_object('quantity', 1, 'unit', 'session', 'price', r -> 'vat') end)
+          from jsonb_array_elements(v_vat_lines) as r where (r -> 'vat')::numeric <> 0), '[]');
+    end if;
+  end if;
+  return p_result || jsonb_build_object('cost', trim_scale(v_limited_gross), 'lines', v_lines)
+    || case when v_known then jsonb_build_object('cost_before_vat', trim_scale(v_limited_net), 'vat', trim_scale(v_limited_gross - v_limited_net), 'vat_lines', v_vat_lines) else '{}' end;
+end $$;
+comment on function private.with_vat is 'The result of price_periods() with VAT and the least and most price of the plan: cost is what is paid, still the sum of the amounts of all lines '
+  '(lines min_price, max_price and, where prices are without VAT, vat are added); cost_before_vat, vat, vat_lines: [{rate (percent), base, vat}] where a rule has a VAT rate. '
+  'Of a vat line quantity (the base) x price percent is amount; where a limit of the plan, or the rounding of all VAT at once, sets the VAT, it is 1 x amount. The bases, and amounts without a rate, add up to cost_before_vat.';
+
 create or replace function private.ocpi_rules(p_elements jsonb) returns jsonb
 language plpgsql stable set search_path = ''
 as $$
@@ -564,3 +656,78 @@ comment on function public.cost_of_periods is 'For operators and admins: what Ch
   'cost_before_vat (null: prices contain VAT at a rate that is not known), vat (null: no rate is known), vat_lines: [{rate, base, vat}], energy_kwh, total_cost: {excl_vat, incl_vat}, as far as known and '
   'not rounded to the minor unit. Rules for some '
   'connectors only do not apply; validity of the plan does not count. 404 OCPLN, 400 OCOCP, OCNUM.';
+
+create or replace function public.simulate_tariff(plan_id uuid, "from" timestamptz, "to" timestamptz) returns jsonb
+language plpgsql stable set search_path = ''
+security definer  -- prices sessions by rules that may be hidden; who operates them is asked here
+as $$
+declare
+  v_plan public.tariff_plans := private.managed_plan(plan_id);
+  v_currency text := (select r.currency from public.tariff_rules as r where r.tariff_plan_id = v_plan.id and r.is_active limit 1);
+  v_most constant integer := 5000;
+  v_longest constant interval := '5 seconds';  -- requests of signed-in users end after 8, and then tell nothing
+  v_session public.charging_sessions;
+  v_connector public.connectors;
+  v_station public.stations;
+  v_sessions uuid[];
+  v_snapshots jsonb := '{}';
+  v_key text;
+  v_cost jsonb;
+  v_totals jsonb := '{}';
+  v_entry jsonb;
+begin
+  if "from" is null or "to" is null or not "from" between '1970-01-01Z' and '2200-01-01Z' or not "to" between "from" and '2200-01-01Z' then
+    perform private.fail(400, 'OCNUM', 'from and to must be times between 1970 and 2200, from the earlier one', 'ISO 8601 with the zone, for example 2026-01-31T18:00:00Z.');
+  end if;
+  v_sessions := array(
+    select s.id from public.charging_sessions as s
+     where s.start_time >= "from" and s.start_time < "to" and s.status = 'stopped' and s.settled_at is not null
+       and (auth.role() = 'service_role' or s.station_id = any (private.operated_station_ids()))
+     order by s.start_time limit v_most + 1);
+  if cardinality(v_sessions) > v_most then
+    perform private.fail(400, 'OCNUM', format('more than %s sessions began from "from" to "to"', v_most), 'Ask for a shorter time and add up.');
+  end if;
+
+  for v_session in select s.* from public.charging_sessions as s where s.id = any (v_sessions) order by s.station_id, s.start_time loop
+    if clock_timestamp() > statement_timestamp() + v_longest then
+      perform private.fail(400, 'OCNUM', format('%s sessions began from "from" to "to", more than this plan can be tried on in %s s', cardinality(v_sessions), extract(epoch from v_longest)::integer),
+        'Ask for a shorter time and add up.');
+    end if;
+    -- the plan as it is today, for the connector as it is today
+    v_key := v_session.station_id || ' ' || coalesce(v_session.connector_id, 0);
+    if not v_snapshots ? v_key then
+      select * into v_station from public.stations where id = v_session.station_id;
+      select * into v_connector from public.connectors where station_id = v_session.station_id and number = v_session.connector_id;
+      v_snapshots := v_snapshots || jsonb_build_object(v_key, private.plan_tariff(v_plan, null,
+        coalesce(v_connector.type, case when cardinality(v_station.connector_types) = 1 then v_station.connector_types[1] end),
+        coalesce(v_connector.power, v_station.power_capacity), coalesce(v_session.tariff ->> 'time_zone', private.default_time_zone()), 0, "from"));
+    end if;
+    v_session.tariff := v_snapshots -> v_key;
+    v_cost := private.price_session(v_session);
+    v_entry := v_totals -> (v_session.station_id || ' ' || v_session.currency);
+    v_totals := v_totals || jsonb_build_object(v_session.station_id || ' ' || v_session.currency, jsonb_build_object(
+      'station_id', v_session.station_id, 'currency', v_session.currency, 'sessions', coalesce((v_entry -> 'sessions')::integer, 0) + 1,
+      'energy_kwh', coalesce((v_entry -> 'energy_kwh')::numeric, 0) + v_session.energy, 'earned', coalesce((v_entry -> 'earned')::numeric, 0) + v_session.amount,
+      'would_have_earned', coalesce((v_entry -> 'would_have_earned')::numeric, 0) + (v_cost -> 'cost')::numeric));
+  end loop;
+
+  return (
+    with station as (
+      select * from jsonb_each(v_totals) as e (key, value)
+       cross join lateral jsonb_to_record(e.value) as t (station_id text, currency text, sessions integer, energy_kwh numeric, earned numeric, would_have_earned numeric)
+    )
+    select jsonb_build_object('plan_id', v_plan.id, 'plan_name', v_plan.name, 'from', "from", 'to', "to",
+             'currency', v_currency,
+             'not_compared', (select jsonb_build_object('sessions', coalesce(sum(sessions), 0), 'currencies', coalesce(jsonb_agg(distinct currency), '[]'))
+                                from station where currency <> v_currency),
+             'totals', (select coalesce(jsonb_agg(jsonb_build_object('currency', t.currency, 'sessions', t.sessions, 'energy_kwh', trim_scale(t.energy_kwh), 'earned', trim_scale(t.earned),
+                                                    'would_have_earned', trim_scale(t.would_have_earned), 'difference', case when t.currency = coalesce(v_currency, t.currency) then trim_scale(t.would_have_earned - t.earned) end) order by t.currency), '[]')
+                          from (select currency, sum(sessions) as sessions, sum(energy_kwh) as energy_kwh, sum(earned) as earned, sum(would_have_earned) as would_have_earned
+                                  from station group by currency) as t),
+             'stations', (select coalesce(jsonb_agg(jsonb_build_object('station_id', t.station_id, 'currency', t.currency, 'sessions', t.sessions, 'energy_kwh', trim_scale(t.energy_kwh),
+                                                    'earned', trim_scale(t.earned), 'would_have_earned', trim_scale(t.would_have_earned),
+                                                    'difference', case when t.currency = coalesce(v_currency, t.currency) then trim_scale(t.would_have_earned - t.earned) end) order by t.station_id, t.currency), '[]') from station as t)));
+end $$;
+comment on function public.simulate_tariff is 'For operators and admins: what the billed sessions that began from "from" (inclusive) to "to" (exclusive) at the caller''s stations would have earned by a plan, beside what they '
+  'earned: {currency of the plan, totals: [{currency of the bills, sessions, energy_kwh, earned, would_have_earned, difference}], stations: [the same of each], not_compared: {sessions, currencies}: billed in another currency than the plan''s, so that would_have_earned is in the plan''s and difference is null}. By the plan alone: no own prices of '
+  'stations, no discounts. Writes nothing. At most 5000 sessions, and no more than it can price in 5 s. 404 OCPLN, 400 OCNUM.';

@@ -105,12 +105,14 @@ class World:
                 [value, STATION],
             )
 
-    def snapshot(self, at: datetime, connector: int | None = 1, station: str = STATION) -> Json:
-        return self.one("select private.tariff_snapshot(%s, %s, %s)", station, connector, at)
+    def snapshot(
+        self, at: datetime, connector: int | None = 1, station: str = STATION, payer: UUID | None = None
+    ) -> Json:
+        return self.one("select private.tariff_snapshot(%s, %s, %s, %s)", station, connector, at, payer)
 
-    def price(self, periods: Sequence[Period]) -> Json:
+    def price(self, periods: Sequence[Period], payer: UUID | None = None) -> Json:
         """The cost of periods under today's rules."""
-        tariff = self.snapshot(periods[0].start)
+        tariff = self.snapshot(periods[0].start, payer=payer)
         return self.one(
             "select private.price_periods(%s, %s)", Jsonb(tariff, dumps=dumps), Jsonb([p.as_json() for p in periods])
         )

@@ -113,6 +113,16 @@ def test_a_price_of_zero_is_on_the_receipt(world: World) -> None:
     assert lines(world.quote(5)) == [("per_kwh", "free", 5, 0)]
 
 
+@pytest.mark.parametrize(("vat", "least"), [(None, "min_price_incl_vat"), (0, "min_price"), (10, "min_price")])
+def test_a_most_price_goes_before_a_least_one(world: World, vat: int | None, least: str) -> None:
+    world.rule("per_kwh", 15, vat=vat)
+    most = "max_price_incl_vat" if least == "min_price" else "max_price"
+    world.db.execute(f"update tariff_plans set {least} = 5, {most} = 0")
+    for kwh in (0, 1):
+        result = world.quote(kwh)
+        assert result["cost"] == sum(x["amount"] for x in result["lines"]) == 0
+
+
 # One currency ---------------------------------------------------------------------------------------------------------
 def test_a_plan_refuses_a_rule_in_another_currency(world: World) -> None:
     world.rule("per_kwh", 15)

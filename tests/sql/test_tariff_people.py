@@ -350,6 +350,20 @@ def test_the_next_change_may_be_another_plan_or_discount(world: World) -> None:
     assert (found["at"], found["price_per_kwh"]) == (datetime(2026, 5, 20, tzinfo=UTC), 13.5)
 
 
+def test_a_simulation_that_would_run_into_the_time_out_says_so_first(world: World) -> None:
+    charged(world)
+    text = world.one("select pg_get_functiondef('simulate_tariff'::regproc)")
+    assert "'5 seconds'" in text
+    world.db.execute(text.replace("'5 seconds'", "'0 seconds'"))
+    times = {"from": world.now - timedelta(days=1), "to": world.now}
+    with (
+        pytest.raises(psycopg.Error, match="more than this plan can be tried on") as caught,
+        acting_as(world.db, OPERATOR),
+    ):
+        world.db.execute('select simulate_tariff(%s, "from" => %s, "to" => %s)', [PLAN, times["from"], times["to"]])
+    assert '"code" : "OCNUM"' in (caught.value.diag.message_primary or "")
+
+
 @pytest.mark.parametrize(
     ("args", "status", "code"),
     [

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -13,8 +14,10 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
+from psycopg import sql
+from psycopg.types.json import Jsonb
 
-from tests.sql.tariff_world import LOCATION, Period, World, lines, second_opinion, utc
+from tests.sql.tariff_world import LOCATION, PLAN, Period, World, dumps, half_up, lines, second_opinion, utc
 
 MINUTE = timedelta(minutes=1)
 # One database serves all examples of a test: each example runs in a transaction that is rolled back.
@@ -207,3 +210,128 @@ def test_the_samples_next_to_the_edges_tell_as_much_as_all(
     assert sum(p.wh for p in periods) == grown
     assert (periods[0].start, periods[-1].end) == (start, at)
     assert all(a.end == b.start for a, b in pairwise(periods))
+
+
+rates = st.sampled_from([None, Decimal(0), Decimal("5.2"), Decimal(10), Decimal(12), Decimal(20), Decimal("99.9999")])
+
+
+@st.composite
+def limits(draw: st.DrawFn) -> dict[str, Decimal]:
+    """Columns of tariff_plans: least and most price before and with VAT, any of them, a most never below its least."""
+    found: dict[str, Decimal] = {}
+    for side in ("", "_incl_vat"):
+        amounts = st.integers(0, 4_000_000) | st.integers(0, 30_000)
+        least, more = (Decimal(draw(amounts)).scaleb(-4) for _ in range(2))
+        if draw(st.integers(0, 2)) == 0:
+            found["min_price" + side] = least
+        if draw(st.integers(0, 2)) == 0:
+            found["max_price" + side] = least + more
+    return found
+
+
+def columns(world: World, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        change = sql.SQL("update tariff_plans set {} = %s where id = %s").format(sql.Identifier(name))
+        world.db.execute(change, [value, PLAN])
+
+
+def taxed(result: Any, included: bool, digits: int) -> tuple[Decimal, Decimal]:
+    """(before VAT, VAT) of the lines of what was used: VAT on the sum of each rate, its sum rounded once."""
+    sums: dict[Decimal, Fraction] = {}
+    for line in result["lines"]:
+        if line["tariff_type"] != "vat":
+            rate = Decimal(str(line.get("vat", 0)))
+            sums[rate] = sums.get(rate, Fraction(0)) + Fraction(Decimal(str(line["amount"])))
+    share = (s * Fraction(rate) / (100 + (Fraction(rate) if included else 0)) for rate, s in sums.items())
+    vat = half_up(sum(share, Fraction(0)), digits)
+    whole = Decimal(str(float(sum(sums.values(), Fraction(0))))).quantize(Decimal(1).scaleb(-digits))
+    return (whole - vat if included else whole), vat
+
+
+@examples
+@given(
+    data=st.data(),
+    zone=zones,
+    tariff=rules(),
+    taxes=st.sampled_from([None, "NO", "YES", "N/A"]),
+    bounds=limits(),
+    discount=st.sampled_from([Decimal(0), Decimal("12.5"), Decimal("33.33"), Decimal(100)]),
+    periods=sessions(),
+    currency=st.sampled_from([("KGS", 2), ("JPY", 0), ("KWD", 3)]),
+)
+def test_vat_limits_and_discounts_add_up_in_quote_and_bill(
+    world: World,
+    data: st.DataObject,
+    zone: str,
+    tariff: list[dict[str, Any]],
+    taxes: str | None,
+    bounds: dict[str, Decimal],
+    discount: Decimal,
+    periods: list[Period],
+    currency: tuple[str, int],
+) -> None:
+    cent = Decimal(1).scaleb(-currency[1])
+    for rule in tariff:
+        rule["vat"] = data.draw(rates)
+    with example(world, zone, tariff, currency[0]):
+        payer = world.one("insert into clients (kind, name) values ('account', 'Payer') returning id")
+        if discount:
+            granted = "insert into client_tariffs (client_id, discount_percent) values (%s, %s)"
+            world.db.execute(granted, [payer, discount])
+        columns(world, {"tax_included": taxes})
+        plain = world.price(periods, payer)
+        columns(world, bounds)
+        result = world.price(periods, payer)
+        snapshot = world.snapshot(periods[0].start, payer=payer)
+        at, register, samples = periods[0].start, Decimal(1000), []
+        for period in periods:
+            at, register = period.end, register + period.wh
+            samples.append((at, register))
+        parked = [p.start for p in periods if p.parking]
+        session = world.session(
+            periods[0].start,
+            at,
+            register - 1000,
+            samples[:-1],
+            parking_start_time=parked[0] if parked else None,
+            tariff=Jsonb(snapshot, dumps=dumps),
+        )
+        bill = world.bill(session)
+    note(str(plain))
+    note(str(result))
+    if all(p.start < p.end for p in periods):
+        assert bill == result
+
+    for each in (plain, result):
+        assert each["cost"] == sum(x["amount"] for x in each["lines"]) >= 0
+        if "vat" in each:
+            assert each["cost_before_vat"] + each["vat"] == each["cost"]
+            assert min(each["cost_before_vat"], each["vat"]) >= 0
+            assert sum(x["vat"] for x in each["vat_lines"]) == each["vat"]
+            assert all(abs(x["amount"]) >= cent for x in each["lines"] if x["tariff_type"] in ("vat", "min_price"))
+        for line in each["lines"]:
+            if discount and "list_price" in line:
+                assert Decimal(str(line["price"])) == Decimal(str(line["list_price"])) * (100 - discount) / 100
+            if line["unit"] != "h":
+                by_hand = (
+                    Decimal(str(line["quantity"])) * Decimal(str(line["price"])) / (100 if line["unit"] == "%" else 1)
+                )
+                assert line["amount"] == by_hand.quantize(cent, "ROUND_HALF_UP")
+    if "vat" in plain:
+        assert (plain["cost_before_vat"], plain["vat"]) == taxed(plain, taxes == "YES", currency[1])
+
+    untold = taxes if "vat" not in result and taxes in ("YES", "NO") else None
+    totals = {"": result.get("cost_before_vat", result["cost"]), "_incl_vat": result["cost"]}
+    for side, total in totals.items():
+        least, most = bounds.get("min_price" + side), bounds.get("max_price" + side)
+        other = "_incl_vat" if side == "" else ""
+        if most is not None and not (untold == ("YES" if side == "" else "NO") and "max_price" + other in bounds):
+            assert total <= most.quantize(cent, "ROUND_HALF_UP")
+        if least is not None and not (untold == ("YES" if side == "" else "NO") and "min_price" + other in bounds):
+            assert total >= least.quantize(cent, "ROUND_HALF_UP") or any(name.startswith("max") for name in bounds)
+    fits = all(
+        (total >= bounds.get("min_price" + side, 0)) and total <= bounds.get("max_price" + side, Decimal("Infinity"))
+        for side, total in {"": plain.get("cost_before_vat", plain["cost"]), "_incl_vat": plain["cost"]}.items()
+    )
+    if fits:
+        assert result == plain
