@@ -13,6 +13,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from .errors import BridgeError, NotStored, SupabaseError, SupabaseUnavailable
@@ -37,18 +38,18 @@ class IngestsEvents(Protocol):
         """Store events in one request; replies are aligned with events. Safe to repeat."""
 
 
+@dataclass(slots=True, eq=False)
 class _Item:
-    __slots__ = ("event", "future", "size", "submitted_at")
+    """An event that waits for its reply. Size in bytes; submitted_at is monotonic."""
 
-    def __init__(self, event: Event, size: int, future: asyncio.Future[Reply], submitted_at: float) -> None:
-        self.event = event
-        self.size = size
-        self.future = future
-        self.submitted_at = submitted_at
+    event: Event
+    size: int
+    future: asyncio.Future[Reply]
+    submitted_at: float
 
 
 class Ingest:
-    """Owns the requests under way. A journal for long outages would sit behind submit(), before NotStored."""
+    """Owns the events that wait and the requests under way."""
 
     def __init__(self, supabase: IngestsEvents, settings: Settings, metrics: Metrics) -> None:
         self._supabase = supabase
@@ -62,11 +63,6 @@ class Ingest:
         self._timer: asyncio.TimerHandle | None = None
         self._down = False
         self._closed = False
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits and nothing is under way."""
-        return not self._pending and not self._requests
 
     async def submit(self, event: Event, size: int = 300) -> Reply:
         """Store an event and return the database's reply; events of one station are stored in the order submitted.

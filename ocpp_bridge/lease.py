@@ -55,8 +55,8 @@ class Lease:
             await self.renew()
             await asyncio.sleep(self._settings.lease_interval if self._renewed_at is not None else 0.5)
 
-    async def renew(self) -> bool:
-        """Renew once; false, and one line in the log, when it does not work."""
+    async def renew(self) -> None:
+        """Renew once, and close what the database says. A failure is one line in the log, and not raised."""
         settings = {
             "name": socket.gethostname(),
             "heartbeat_interval_s": self._settings.heartbeat_interval,
@@ -76,7 +76,7 @@ class Lease:
                     extra={"error": str(exc)},
                 )
             self._failing = True
-            return False
+            return
         if self._failing or self._renewed_at is None:
             log.info("Lease held", extra={"bridge_id": self._settings.bridge_id})
         self._failing = False
@@ -85,4 +85,3 @@ class Lease:
         closing = reply.get("close")
         for connection_id in closing if isinstance(closing, list) else []:
             self._close_connection(str(connection_id), "replaced by a newer connection, or not registered any more")
-        return True

@@ -11,7 +11,9 @@ from typing import Any
 
 from .settings import LogFormat, Settings
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "websocket"}
+# What a LogRecord has itself: logging refuses some of these names in `extra`.
+RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_NO_FACTS = RECORD_FIELDS | {"taskName", "websocket"}
 
 # These log whole frames (with id tags in them) or a traceback per failed handshake below these levels.
 _LIBRARIES = {
@@ -27,7 +29,7 @@ _LIBRARIES = {
 
 def facts(record: logging.LogRecord) -> dict[str, Any]:
     """What was passed as `extra`."""
-    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    return {key: value for key, value in vars(record).items() if key not in _NO_FACTS}
 
 
 def _one_line(text: str) -> str:

@@ -21,7 +21,7 @@ from websockets.exceptions import ConcurrencyError, ConnectionClosed
 from . import events, ocppj
 from .errors import ConnectionGone, NotStored
 from .ingest import Ingest
-from .logs import Throttle
+from .logs import RECORD_FIELDS, Throttle
 from .metrics import Metrics
 from .settings import Settings
 
@@ -387,9 +387,8 @@ class Station:
         if isinstance(line, dict) and isinstance(line.get("message"), str):
             level = logging.getLevelNamesMapping().get(str(line.get("level", "INFO")).upper(), logging.INFO)
             extra = line.get("extra") if isinstance(line.get("extra"), dict) else {}
-            # "name", "message" and the like would overwrite fields of the record.
-            safe = {key: value for key, value in (extra or {}).items() if key not in _RESERVED}
-            self._log.log(level, "%.300s", line["message"], extra={"station_id": self.id, **safe})
+            safe = {key: value for key, value in (extra or {}).items() if key not in RECORD_FIELDS}
+            self._log.log(level, "%.300s", line["message"], extra={**safe, "station_id": self.id})
 
     def _error(self, echo: Any, code: str, description: str, details: dict[str, Any] | None = None) -> str:
         self.around.metrics.errors.labels(code=code).inc()
@@ -483,6 +482,3 @@ class Station:
                 log.warning("Station answers no ping, closed", extra={"station_id": self.id})
                 self.close(1001, "no pong")
                 return
-
-
-_RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "station_id"}

@@ -72,8 +72,7 @@ class SupabaseClient:
         """Close all connections."""
         if self._keeper is not None:
             self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+            await asyncio.gather(self._keeper, return_exceptions=True)
         await self._http.aclose()
 
     @property

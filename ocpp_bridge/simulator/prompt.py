@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--interval", type=_positive, default=60, help="seconds between meter values (%(default)s)")
     parser.add_argument("--password", help="Basic auth key as text")
-    parser.add_argument("--password-hex", help="Basic auth key as hex digits")
+    parser.add_argument("--password-hex", type=_key, help="Basic auth key as hex digits")
     parser.add_argument("--auto", action="store_true", help="no prompt: plug and unplug by itself until Ctrl-C")
 
 
@@ -74,15 +74,15 @@ def _count(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is no whole number greater than 0")
 
 
+def _key(text: str) -> bytes:
+    with contextlib.suppress(ValueError):
+        return bytes.fromhex(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no sequence of pairs of hex digits")
+
+
 def main(args: argparse.Namespace) -> int:
     """Run the simulator until it is left; returns the exit code."""
-    password = args.password.encode() if args.password else None
-    if args.password_hex:
-        try:
-            password = bytes.fromhex(args.password_hex)
-        except ValueError:
-            print("--password-hex: give pairs of hex digits", file=sys.stderr)
-            return 2
+    password = args.password_hex or (args.password.encode() if args.password else None)
     station = SimulatedStation(
         args.url,
         args.id,
@@ -115,7 +115,9 @@ async def _run(station: SimulatedStation, *, prompt: bool) -> None:
                 await _do(station, line, words)
             except (ConnectionError, TimeoutError, CallRefused) as exc:
                 print(f"not done: {exc}", flush=True)
-            except (KeyError, ValueError, IndexError):
+            except KeyError as exc:
+                print(f"there is no connector {exc}", flush=True)
+            except (ValueError, IndexError):
                 print("not understood; try: help", flush=True)
         if station.connected.is_set():
             with contextlib.suppress(TimeoutError):

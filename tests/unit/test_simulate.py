@@ -56,6 +56,7 @@ async def test_a_station_that_is_refused_says_so_before_it_takes_commands(
         ("--interval", "-1"),
         ("--power", "inf"),
         ("--energy", "x"),
+        ("--password-hex", "zz"),
     ],
 )
 def test_an_impossible_option_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
