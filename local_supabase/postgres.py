@@ -226,9 +226,8 @@ class Postgres:
 
     def _is_our_postmaster(self, pid: int) -> bool:
         try:
-            return (
-                Path(f"/proc/{pid}/cwd").resolve() == self.data.resolve()
-            )  # the postmaster changes into its data directory
+            # the postmaster changes into its data directory
+            return Path(f"/proc/{pid}/cwd").resolve() == self.data.resolve()
         except OSError:
             return True  # no /proc, or another user's process: leave the decision to the person
 

@@ -203,7 +203,7 @@ class LocalSupabase:
 
     def start(self, part: str) -> None:
         """Start one part: postgres, postgrest or gateway. Nothing to do when it runs."""
-        if part == "postgres":
+        if _known(part) == "postgres":
             self.postgres.start()
         elif part == "postgrest":
             self.postgrest.start()

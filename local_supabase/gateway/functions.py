@@ -135,9 +135,7 @@ class Functions:
         return {
             "DENO_DIR": self._config.deno_dir,
             **passed,
-            **env_file.read(
-                self._folder / ".env"
-            ),  # the project's own secrets, as `supabase functions serve` reads them
+            **env_file.read(self._folder / ".env"),  # the project's own secrets; `supabase functions serve` reads it
             "DENO_SERVE_ADDRESS": f"tcp:{ports.HOST}:{port}",
             "DENO_NO_UPDATE_CHECK": "1",
             "SUPABASE_URL": self._config.url,
