@@ -91,7 +91,8 @@ begin
   if p_action = 'UnlockConnector' and private.to_integer(p_payload -> 'connectorId') < 1 then
     perform private.fail(400, 'OCPAY', 'UnlockConnector: connectorId begins at 1', 'station_status lists the connectors.');
   end if;
-  if p_action = 'GetConfiguration' and p_payload ? 'key' and jsonb_typeof(p_payload -> 'key') <> 'array' then
+  if p_action = 'GetConfiguration' and p_payload ? 'key'
+     and (jsonb_typeof(p_payload -> 'key') <> 'array' or p_payload @? 'strict $.key[*] ? (@.type() != "string")') then
     perform private.fail(400, 'OCPAY', 'GetConfiguration: "key" must be a list of texts', 'Leave it out to ask for all keys.');
   end if;
 end $$;

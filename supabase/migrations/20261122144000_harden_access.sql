@@ -1,5 +1,7 @@
 -- What a fresh look at rights and at mistakes of people found.
 
+alter table public.stations rename constraint "id has 1 to 255 characters, none of them / or a control" to "id has 1 to 255 characters, no / nor control, no outer blanks";
+
 -- A station may be given the name of one that is gone: the messages stored under that name before are not its own.
 alter table public.stations add column named_at timestamptz;
 comment on column public.stations.named_at is 'Since when the station has its id; null: since it was registered. Its messages are those since then.';
@@ -558,3 +560,57 @@ begin
 end $$;
 comment on function private.guard_users is 'Trigger: the columns of users that give rights are for admins, and the e-mail is that of Auth.';
 comment on column public.users.email is 'To sign in with, as Supabase Auth has it: changed there.';
+
+-- A list of numbers is no list of keys.
+create or replace function private.check_command(p_action text, p_payload jsonb) returns void
+language plpgsql immutable set search_path = ''
+as $$
+declare
+  -- What OCPP 1.6 §6 requires, as key -> values it may have ("integer", "string", or a list of words).
+  v_required jsonb := '{
+    "RemoteStartTransaction": {"idTag": "string"},
+    "RemoteStopTransaction": {"transactionId": "integer"},
+    "Reset": {"type": ["Hard", "Soft"]},
+    "TriggerMessage": {"requestedMessage": ["BootNotification", "DiagnosticsStatusNotification", "FirmwareStatusNotification", "Heartbeat",
+                                            "MeterValues", "StatusNotification"]},
+    "UnlockConnector": {"connectorId": "integer"},
+    "ChangeAvailability": {"connectorId": "integer", "type": ["Inoperative", "Operative"]},
+    "ChangeConfiguration": {"key": "string", "value": "string"},
+    "GetConfiguration": {}, "ClearCache": {}, "DataTransfer": {"vendorId": "string"}
+  }';
+  v_key text;
+  v_kind jsonb;
+begin
+  if p_action is null or not v_required ? p_action then
+    perform private.fail(400, 'OCACT', format('"%s" is not a command', p_action),
+      'Commands: ' || (select string_agg(k, ', ' order by k) from jsonb_object_keys(v_required) as k) || '.');
+  end if;
+  if jsonb_typeof(p_payload) is distinct from 'object' then
+    perform private.fail(400, 'OCPAY', 'the payload must be a JSON object', 'Without parameters send {}.');
+  end if;
+  for v_key, v_kind in select * from jsonb_each(v_required -> p_action) loop
+    if not p_payload ? v_key then
+      perform private.fail(400, 'OCPAY', format('%s needs "%s"', p_action, v_key), 'OCPP 1.6 §6 lists the fields of each command.');
+    end if;
+    if (case when jsonb_typeof(v_kind) = 'array' then jsonb_typeof(p_payload -> v_key) <> 'string' or not v_kind ? (p_payload ->> v_key)
+            when v_kind = '"integer"' then jsonb_typeof(p_payload -> v_key) <> 'number' or private.to_integer(p_payload -> v_key) is null
+                                           or (v_key = 'connectorId' and private.to_integer(p_payload -> v_key) < 0)
+            else jsonb_typeof(p_payload -> v_key) <> 'string' or p_payload ->> v_key = '' and v_key <> 'value' end) then
+      perform private.fail(400, 'OCPAY', format('%s: "%s" cannot be %s', p_action, v_key, p_payload -> v_key),
+        case when jsonb_typeof(v_kind) = 'array' then 'One of: ' || (select string_agg(w, ', ') from jsonb_array_elements_text(v_kind) as w) || '.'
+             else format('It must be %s.', case v_kind #>> '{}' when 'integer' then 'a whole number, not negative for a connector' else 'a text that is not empty' end) end);
+    end if;
+  end loop;
+  if p_action = 'RemoteStartTransaction' and (char_length(p_payload ->> 'idTag') > 20 or (p_payload ? 'connectorId' and coalesce(private.to_integer(p_payload -> 'connectorId'), 0) < 1)) then
+    perform private.fail(400, 'OCPAY', 'RemoteStartTransaction: idTag has at most 20 characters and connectorId begins at 1',
+      'start_charge chooses both for you.');
+  end if;
+  if p_action = 'UnlockConnector' and private.to_integer(p_payload -> 'connectorId') < 1 then
+    perform private.fail(400, 'OCPAY', 'UnlockConnector: connectorId begins at 1', 'station_status lists the connectors.');
+  end if;
+  if p_action = 'GetConfiguration' and p_payload ? 'key'
+     and (jsonb_typeof(p_payload -> 'key') <> 'array' or p_payload @? 'strict $.key[*] ? (@.type() != "string")') then
+    perform private.fail(400, 'OCPAY', 'GetConfiguration: "key" must be a list of texts', 'Leave it out to ask for all keys.');
+  end if;
+end $$;
+comment on function private.check_command is 'Refuses what no station could take: 400 OCACT for the action, 400 OCPAY for its payload.';

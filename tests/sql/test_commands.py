@@ -69,6 +69,7 @@ def test_each_action_is_queued_and_claimed_as_it_was_sent(world: World, action: 
         ("ChangeConfiguration", {"key": "K", "value": 5}),
         ("DataTransfer", {"vendorId": ""}),
         ("GetConfiguration", {"key": "HeartbeatInterval"}),
+        ("GetConfiguration", {"key": ["HeartbeatInterval", 1]}),
     ],
 )
 def test_payload_that_no_station_could_take_is_refused(world: World, action: str, payload: Json) -> None:
