@@ -32,7 +32,7 @@ async function show() {
   const page = PAGES.find((one) => one.path.test(path)) ?? PAGES[0];
   if (page.signedIn && !me.id) return location.replace(`#/sign-in?then=${encodeURIComponent(address())}`);
   drawNav(path);
-  const root = h("div", { class: "page" });
+  const root = h("div", { class: "page" }, h("p", { class: "loading" }, "Loading …")); // until the page fills it
   try {
     const { show: fillPage } = await page.load();
     if (signal.aborted) return;
@@ -190,5 +190,4 @@ async function start() {
   await refreshMe().catch(() => {}); // the page says it, if nobody answers
   await show();
 }
-drawAccount();
 start();

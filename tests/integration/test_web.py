@@ -242,6 +242,18 @@ async def test_a_charge_is_found_again_after_a_reload(visit: Visit, charger: Cha
         await expect(banner).to_have_count(0)
 
 
+async def test_tabs_sign_in_and_out_together(visit: Visit) -> None:
+    driver = await visit()
+    await driver.sign_in("DEMO_DRIVER")
+    other = await driver.page.context.new_page()
+    await other.goto(f"{driver.page.url.partition('#')[0]}#/history")
+    await expect(other.get_by_role("heading", name="My charges")).to_be_visible()
+    await driver.page.get_by_role("button", name="Sign out").click()
+    await expect(other.get_by_role("heading", name="Sign in")).to_be_visible()
+    await driver.sign_in("DEMO_DRIVER")
+    await expect(other.get_by_role("heading", name="My charges")).to_be_visible()
+
+
 async def test_a_lost_connection_is_said_until_it_is_back(visit: Visit, charger: Charger) -> None:
     async with charger("KG-BSK-002"):
         driver = await visit()

@@ -72,7 +72,7 @@ export async function show(root, { signal }) {
   let from = 0;
 
   async function next() {
-    fill(trouble);
+    fill(trouble, h("p", { class: "loading" }, "Loading …"));
     try {
       const entries = await ask(
         supabase
@@ -83,6 +83,7 @@ export async function show(root, { signal }) {
           .range(from, from + PAGE - 1),
       );
       if (signal.aborted) return;
+      fill(trouble);
       from += entries.length;
       rows.append(...entries.map(row));
       more.hidden = entries.length < PAGE;

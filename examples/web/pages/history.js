@@ -24,7 +24,7 @@ export async function show(root, { signal }) {
   let from = 0;
 
   async function next() {
-    fill(trouble);
+    fill(trouble, h("p", { class: "loading" }, "Loading …"));
     try {
       const rows = await ask(
         supabase
@@ -35,6 +35,7 @@ export async function show(root, { signal }) {
           .range(from, from + PAGE - 1),
       );
       if (signal.aborted) return;
+      fill(trouble);
       from += rows.length;
       list.append(...rows.map(item));
       more.hidden = rows.length < PAGE;

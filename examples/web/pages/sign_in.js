@@ -6,6 +6,8 @@ import { me, refreshMe } from "../me.js";
 import { busy, problem, say } from "../say.js";
 
 export function show(root, { query }) {
+  const then = () => query.get("then") ?? "/";
+  if (me.id) return location.replace(`#${then()}`); // signed in already, perhaps in another tab
   const email = h("input", {
     type: "email",
     name: "email",
@@ -25,7 +27,7 @@ export function show(root, { query }) {
         await signIn(email.value.trim(), password.value);
         await refreshMe();
         say(`Signed in as ${me.name}.`);
-        location.hash = query.get("then") ?? "/";
+        location.hash = then();
       } catch (error) {
         fill(trouble, problem(error));
         password.select();

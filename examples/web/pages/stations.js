@@ -52,6 +52,7 @@ export async function show(root, { signal }) {
   );
 
   const stations = new Map();
+  let known = false;
   const cards = new Map();
 
   async function locate() {
@@ -110,7 +111,7 @@ export async function show(root, { signal }) {
 
   function draw() {
     const shown = [...stations.values()].filter(fits).sort(order);
-    count.textContent = `${shown.length} of ${stations.size} stations`;
+    count.textContent = known ? `${shown.length} of ${stations.size} stations` : "Loading …";
     const elements = shown.map((station) => {
       if (!cards.has(station.id)) cards.set(station.id, card(station.id));
       cards.get(station.id).draw(station, wanted.near?.get(station.location_id));
@@ -127,7 +128,9 @@ export async function show(root, { signal }) {
     draw();
   };
   set({});
-  changed(await readStations());
+  const all = await readStations();
+  known = true;
+  changed(all);
   if (!signal.aborted) watchStations([...stations.values()], changed, signal);
 }
 
