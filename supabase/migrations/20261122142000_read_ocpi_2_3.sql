@@ -682,7 +682,7 @@ begin
   v_sessions := array(
     select s.id from public.charging_sessions as s
      where s.start_time >= "from" and s.start_time < "to" and s.status = 'stopped' and s.settled_at is not null
-       and (auth.role() = 'service_role' or s.station_id = any (private.operated_station_ids()))
+       and (private.sees_all() or s.station_id = any (private.operated_station_ids()))
      order by s.start_time limit v_most + 1);
   if cardinality(v_sessions) > v_most then
     perform private.fail(400, 'OCNUM', format('more than %s sessions began from "from" to "to"', v_most), 'Ask for a shorter time and add up.');
