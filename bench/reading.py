@@ -80,8 +80,8 @@ select station_id, 'RemoteStopTransaction', '{}', case when right(transaction_id
   from charging_sessions where stop_time is not null and id in (select md5('session' || n)::uuid from generate_series(%(first)s, %(last)s) as n);
 select private.count_session(s, 1) from charging_sessions as s where settled_at is not null and id in (select md5('session' || n)::uuid from generate_series(%(first)s, %(last)s) as n);
 select private.sum_totals();
-insert into ledger_entries (id, client_id, kind, amount, currency, session_id, hold_id, created_at)
-select case e.kind when 'hold' then md5('hold' || s.transaction_id)::uuid else gen_random_uuid() end, s.client_id, e.kind::ledger_kind, e.sign * s.amount, 'KGS', s.id,
+insert into ledger_entries (id, client_id, kind, amount, currency, session_id, station_id, hold_id, created_at)
+select case e.kind when 'hold' then md5('hold' || s.transaction_id)::uuid else gen_random_uuid() end, s.client_id, e.kind::ledger_kind, e.sign * s.amount, 'KGS', s.id, case e.kind when 'charge' then s.station_id end,
        case e.kind when 'release' then md5('hold' || s.transaction_id)::uuid end, s.stop_time
   from charging_sessions as s, (values ('hold', -1), ('release', 1), ('charge', -1)) as e (kind, sign)
  where s.settled_at is not null and s.id in (select md5('session' || n)::uuid from generate_series(%(first)s, %(last)s) as n);

@@ -63,6 +63,60 @@ $$;
 comment on function private.operated_stations is 'As operated_station_ids, a row each. For policies where other conditions find the rows: station_id in (…) is a '
   'look-up in a hash table, however many stations there are.';
 
+create or replace function private.is_staff() returns boolean
+language sql stable set search_path = ''
+as $$
+  select coalesce(private.user_role() in ('operator', 'admin', 'superadmin'), false)
+$$;
+comment on function private.is_staff is 'Whether the signed-in user is an operator, admin or superadmin.';
+
+-- For the policies of tables that grow: docs/decisions/009-policies-that-tell-the-planner.md.
+create or replace function private.admin_since() returns timestamptz
+language sql stable set search_path = ''
+as $$
+  select case when private.is_admin() then '-infinity'::timestamptz end
+$$;
+comment on function private.admin_since is 'Admins: before everything; others null, which no row is behind. For policies: created_at >= (…) is a range of an index, is_admin() is not.';
+
+create or replace function private.admin_from() returns uuid
+language sql stable set search_path = ''
+as $$
+  select case when private.is_admin() then '00000000-0000-0000-0000-000000000000'::uuid end
+$$;
+comment on function private.admin_from is 'As admin_since, for ids.';
+
+create or replace function private.operated_station_range() returns text[]
+language sql stable set search_path = ''
+security definer  -- as operated_station_ids
+as $$
+  select case when private.operated_client_id() is not null then (
+    select array[min(s.id), max(s.id)] from public.locations as l join public.stations as s on s.location_id = l.id
+     where l.client_id = (select private.operated_client_id()))
+  end
+$$;
+comment on function private.operated_station_range is 'First and last of an operator''s stations; null for everybody else. For policies: the planner takes a range for few rows.';
+
+create or replace function private.readable_share() returns uuid
+language plpgsql stable set search_path = ''
+security definer  -- as user_role
+as $$
+declare
+  v_user public.users;
+  v_share numeric := 0;
+begin
+  select * into v_user from public.users where id = auth.uid() and is_active;
+  if v_user.role in ('admin', 'superadmin') then
+    v_share := 1;
+  elsif v_user.role = 'operator' then
+    select count(*)::numeric / greatest((select count(*) from public.stations), 1) into v_share
+      from public.locations as l join public.stations as s on s.location_id = l.id
+     where l.client_id = v_user.client_id;
+  end if;
+  return (lpad(to_hex(floor(v_share * 4294967295)::bigint), 8, '0') || '-0000-0000-0000-000000000000')::uuid;
+end $$;
+comment on function private.readable_share is 'The id below which lies the share of all random ids that the caller may see of what stations do: a driver the first id, an admin the last. '
+  'The planner evaluates it for its estimate; no row is ever let through by it.';
+
 create or replace function private.operates_location(p_location_id uuid) returns boolean
 language sql stable set search_path = ''
 security definer  -- as operated_station_ids
@@ -215,3 +269,5 @@ create or replace trigger void_tags before delete on public.clients for each row
 grant execute on function private.user_role, private.active_user_id, private.own_client_id, private.is_admin, private.operated_client_id,
   private.operated_station_ids, private.operated_stations, private.operates_location, private.operates_plan, private.may_use_plan, private.may_use_group,
   private.may_join to anon, authenticated, service_role;
+grant execute on function private.is_staff, private.admin_since, private.admin_from, private.operated_station_range, private.readable_share
+  to authenticated, service_role;

@@ -17,13 +17,25 @@ end $$;
 comment on function private.book_entry is 'Trigger: an entry moves the balance of its account, and what is on hold, in the same statement.';
 create or replace trigger book_entry before insert on public.ledger_entries for each row execute function private.book_entry();
 
+create or replace function private.name_station() returns trigger
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  new.station_id := case when new.kind in ('charge', 'refund', 'waiver') then (select s.station_id from public.charging_sessions as s where s.id = new.session_id) end;
+  return new;
+end $$;
+comment on function private.name_station is 'Trigger: charges, refunds and waivers name the station of their session, whose operator reads them.';
+create or replace trigger name_station before insert on public.ledger_entries for each row execute function private.name_station();
+
 create or replace function private.keep_entry() returns trigger
 language plpgsql volatile set search_path = ''
 as $$
 begin
-  -- The one exception is the foreign key's: a session that never began may be deleted, its hold and release stay.
+  -- The exceptions are the foreign keys': a session that never began may be deleted, its hold and release stay; a station may be renamed.
   if tg_op = 'UPDATE' and pg_trigger_depth() > 1 then
-    if new.session_id is null and to_jsonb(new) - 'session_id' = to_jsonb(old) - 'session_id' then
+    if (new.session_id is null or new.session_id = old.session_id)
+        and to_jsonb(new) - '{session_id,station_id}'::text[] = to_jsonb(old) - '{session_id,station_id}'::text[]
+        and (new.station_id is null) = (old.station_id is null) then
       return new;
     end if;
   end if;

@@ -666,6 +666,7 @@ export type Database = {
           "note": string | null;
           "reference": string | null;
           "session_id": string | null;
+          "station_id": string | null;
         };
         ComputedFields: never;
         Insert: {
@@ -680,6 +681,7 @@ export type Database = {
           "note"?: string | null;
           "reference"?: string | null;
           "session_id"?: string | null;
+          "station_id"?: string | null;
         };
         Update: {
           "amount"?: number;
@@ -693,6 +695,7 @@ export type Database = {
           "note"?: string | null;
           "reference"?: string | null;
           "session_id"?: string | null;
+          "station_id"?: string | null;
         };
         Relationships: [
           {
@@ -728,6 +731,27 @@ export type Database = {
             columns: ["session_id"];
             isOneToOne: false;
             referencedRelation: "sessions_under_way";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "ledger_entries_station_id_fkey";
+            columns: ["station_id"];
+            isOneToOne: false;
+            referencedRelation: "station_overview";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "ledger_entries_station_id_fkey";
+            columns: ["station_id"];
+            isOneToOne: false;
+            referencedRelation: "station_status";
+            referencedColumns: ["station_id"];
+          },
+          {
+            foreignKeyName: "ledger_entries_station_id_fkey";
+            columns: ["station_id"];
+            isOneToOne: false;
+            referencedRelation: "stations";
             referencedColumns: ["id"];
           },
         ];
@@ -2393,6 +2417,7 @@ export type Database = {
           "note": string | null;
           "reference": string | null;
           "session_id": string | null;
+          "station_id": string | null;
         };
         SetofOptions: {
           from: "*";
@@ -2489,6 +2514,7 @@ export type Database = {
           "note": string | null;
           "reference": string | null;
           "session_id": string | null;
+          "station_id": string | null;
         };
         SetofOptions: {
           from: "*";
@@ -2805,6 +2831,7 @@ export type Database = {
           "note": string | null;
           "reference": string | null;
           "session_id": string | null;
+          "station_id": string | null;
         };
         SetofOptions: {
           from: "*";
@@ -2827,6 +2854,7 @@ export type Database = {
           "note": string | null;
           "reference": string | null;
           "session_id": string | null;
+          "station_id": string | null;
         };
         SetofOptions: {
           from: "*";

@@ -486,6 +486,8 @@ class LedgerEntry(Row):
     created_by: UUID | None
     """users.id of who booked it; null: the service by itself, or a payment service."""
     created_at: AwareDatetime
+    station_id: str | None
+    """Of a charge, refund or waiver: the station of its session, whose operator reads it. Null: only the account holder and admins do."""
 
 
 class Location(Row):

@@ -6,9 +6,10 @@ alter table public.stations rename constraint "id has 1 to 255 characters, none 
 alter table public.stations add column named_at timestamptz;
 comment on column public.stations.named_at is 'Since when the station has its id; null: since it was registered. Its messages are those since then.';
 alter policy "Operators read messages of their stations, admins all" on public.ocpp_messages
-  using ((select private.is_admin())
-         or station_id in (select private.operated_stations())
-            and received_at >= (select coalesce(s.named_at, s.created_at) from public.stations as s where s.id = station_id));
+  using ((select private.is_staff())  -- asked first, once
+         and (received_at >= (select private.admin_since())
+              or station_id = any ((select private.operated_station_ids())::text[])
+                 and received_at >= (select coalesce(s.named_at, s.created_at) from public.stations as s where s.id = station_id)));
 
 create or replace function private.keep_station_id() returns trigger
 language plpgsql volatile set search_path = ''

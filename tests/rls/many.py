@@ -51,8 +51,8 @@ STATEMENTS = [
     " where transaction_id % 3 <> 0",
     "insert into ocpp_messages (station_id, direction, action, received_at)"
     " select station_id, 'from_station', 'StopTransaction', stop_time from charging_sessions",
-    "insert into ledger_entries (client_id, kind, amount, currency, session_id, created_at)"
-    " select client_id, 'charge', -amount, currency, id, stop_time from charging_sessions",
+    "insert into ledger_entries (client_id, kind, amount, currency, session_id, station_id, created_at)"
+    " select client_id, 'charge', -amount, currency, id, station_id, stop_time from charging_sessions",
 ]
 
 

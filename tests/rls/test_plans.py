@@ -19,28 +19,47 @@ WHO = {"light": OTHER_DRIVER, "heavy": DRIVER, "operator": OPERATOR, "admin": AD
 BIG = {"charging_sessions", "meter_values", "commands", "ocpp_messages", "ledger_entries"}
 ONE_PAGE = 20
 
-# Query -> for whom, and how many rows of the big tables it may look at. {me}, {account}, {session}, {station}.
-QUERIES: dict[str, tuple[str, int]] = {
-    "charging_sessions where user_id = '{me}' order by created_at desc limit 20": ("light", LIGHT),
-    "charging_sessions where id = '{session}'": ("light heavy operator admin", 1),
-    "charging_sessions order by created_at desc limit 20": ("light", LIGHT),
-    "charging_sessions order by start_time desc limit 20": ("heavy", HEAVY),
-    "charging_sessions order by transaction_id desc limit 20": ("operator admin", 5 * ONE_PAGE),
-    "charging_sessions where station_id = '{station}' order by start_time desc limit 20": (
-        "operator admin",
-        4 * SESSIONS // STATIONS,
-    ),
-    "charging_sessions where start_time >= now() - interval '1 day'": ("operator admin", 300),
-    "meter_values where session_id = '{session}' order by reported_at": ("light operator admin", 10 + LIGHT),
-    "commands where created_by = '{me}' order by created_at desc limit 20": ("light", LIGHT),
-    "commands where station_id = '{station}' order by created_at desc limit 20": (
-        "operator admin",
-        4 * SESSIONS // STATIONS,
-    ),
-    "ocpp_messages where station_id = '{station}' order by received_at desc limit 20": ("operator admin", 4 * ONE_PAGE),
-    "ledger_entries where client_id = '{account}' order by created_at desc limit 20": ("light heavy", 2 * ONE_PAGE),
-    "ledger_entries where session_id = '{session}'": ("light heavy operator admin", 2),
-}
+# Query, for whom, and how many rows of the big tables it may look at. {me}, {account}, {session}, {station}.
+QUERIES: list[tuple[str, str, int]] = [
+    ("charging_sessions where user_id = '{me}' order by created_at desc limit 20", "light", LIGHT),
+    ("charging_sessions where id = '{session}'", "light heavy operator admin", 1),
+    ("charging_sessions where station_id = '{station}' order by start_time desc limit 20", "operator admin", 4 * SESSIONS // STATIONS),
+    ("charging_sessions where start_time >= now() - interval '1 day'", "operator admin", 300),
+    ("meter_values where session_id = '{session}' order by reported_at", "light operator admin", 10 + LIGHT),
+    ("commands where created_by = '{me}' order by created_at desc limit 20", "light", LIGHT),
+    ("commands where station_id = '{station}' order by created_at desc limit 20", "operator admin", 4 * SESSIONS // STATIONS),
+    ("ocpp_messages where station_id = '{station}' order by received_at desc limit 20", "operator admin", 4 * ONE_PAGE),
+    ("ledger_entries where client_id = '{account}' order by created_at desc limit 20", "light", LIGHT + ONE_PAGE),
+    ("ledger_entries where client_id = '{account}' order by created_at desc limit 20", "heavy", HEAVY + ONE_PAGE),
+    ("ledger_entries where session_id = '{session}'", "light heavy operator admin", 2),
+    # Without a filter: the policy alone finds the rows. Drivers' own are sorted; staff get the newest of all, less those of others.
+    ("charging_sessions order by created_at desc limit 20", "light", LIGHT),
+    ("charging_sessions order by created_at desc limit 20", "heavy", HEAVY),
+    ("charging_sessions order by created_at desc limit 20", "operator admin", 5 * ONE_PAGE),
+    ("charging_sessions order by start_time desc limit 20", "light", LIGHT),
+    ("charging_sessions order by start_time desc limit 20", "heavy", HEAVY),
+    ("charging_sessions order by start_time desc limit 20", "operator admin", 5 * ONE_PAGE),
+    ("charging_sessions order by transaction_id desc limit 20", "light", LIGHT),
+    ("charging_sessions order by transaction_id desc limit 20", "operator admin", 5 * ONE_PAGE),
+    ("charging_sessions", "light", LIGHT),
+    ("(select * from charging_sessions limit 1000) as s", "operator admin", 3000),
+    ("commands order by created_at desc limit 20", "light", LIGHT),
+    ("commands order by created_at desc limit 20", "heavy", HEAVY),
+    ("commands order by created_at desc limit 20", "operator admin", 5 * ONE_PAGE),
+    ("ledger_entries order by created_at desc limit 20", "light", LIGHT + ONE_PAGE),
+    ("ledger_entries order by created_at desc limit 20", "heavy", HEAVY + ONE_PAGE),
+    ("ledger_entries order by created_at desc limit 20", "operator admin", 5 * ONE_PAGE),
+    ("meter_values order by reported_at desc limit 20", "operator admin", 5 * ONE_PAGE),
+    ("ocpp_messages order by received_at desc limit 20", "operator admin", 5 * ONE_PAGE),
+    ("(select count(*) from ocpp_messages) as c", "light", 0),
+    # As PostgREST embeds.
+    ("charging_sessions as s, lateral (select json_agg(m) from meter_values as m where m.session_id = s.id) as m"
+     " order by s.created_at desc limit 5", "light operator admin", 4 * LIGHT),
+]  # fmt: skip
+# What is false comes first, so that the function behind it is for the planner's estimate alone.
+FOR_THE_PLANNER = re.compile(
+    r"\((\w+\.)?id < \(InitPlan \d+\)\.col1\) AND \((\w+\.)?id < private\.readable_share\(\)\)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -93,17 +112,17 @@ def table_of(node: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("query", "who"), [(query, who) for query, (whos, _) in QUERIES.items() for who in whos.split()]
+    ("query", "who", "allowed"), [(query, who, allowed) for query, whos, allowed in QUERIES for who in whos.split()]
 )
-def test_query_reads_what_it_returns(big: psycopg.Connection[Any], query: str, who: str) -> None:
+def test_query_reads_what_it_returns(big: psycopg.Connection[Any], query: str, who: str, allowed: int) -> None:
     plan = explain(big, who, query)
-    allowed = QUERIES[query][1]
     assert plan[0]["Actual Rows"] > 0
     for node in plan:
         if table_of(node) in BIG:
             assert looked_at(node) <= allowed, node
         conditions = [text for key, text in node.items() if key.endswith(("Cond", "Filter")) and table_of(node) in BIG]
-        assert not re.search(r"(private|auth)\.\w+\(", str(conditions)), "a function is called for each row"
+        evaluated = FOR_THE_PLANNER.sub("", str(conditions))
+        assert not re.search(r"(private|auth)\.\w+\(", evaluated), "a function is called for each row"
     # what tells whose rows they are may read the stations of a company, but nothing that grows with the sessions
     assert plan[0]["Shared Hit Blocks"] + plan[0]["Shared Read Blocks"] <= 4 * allowed + 4 * STATIONS
 
@@ -123,3 +142,10 @@ def test_who_calls_is_found_out_once(big: psycopg.Connection[Any], who: str) -> 
     asked = [node for node in plan if node.get("Parent Relationship") == "InitPlan"]
     assert asked
     assert all(node["Actual Loops"] <= 1 for node in asked)
+
+
+def test_requests_of_users_are_planned_for_whoever_asks(big: psycopg.Connection[Any]) -> None:
+    """PostgREST keeps prepared statements and applies the settings of the role: a plan kept for one must not serve all."""
+    assert "plan_cache_mode=force_custom_plan" in value(
+        big, "select rolconfig from pg_roles where rolname = 'authenticated'"
+    )

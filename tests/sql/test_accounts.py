@@ -121,6 +121,19 @@ def test_entries_are_never_changed(world: World, statement: str) -> None:
         world.sql(statement)
 
 
+def test_charge_names_the_station_of_its_session_also_when_that_is_renamed(world: World) -> None:
+    """Its operator's entries are found by it."""
+    charged(world)
+    world.sql("update private.station_connections set disconnected_at = now() where station_id = %s", STATION)
+    with acting_as(world.db, "service_role"):
+        world.sql("update stations set id = 'RENAMED' where id = %s", STATION)
+    named = {row["kind"]: row["station_id"] for row in world.sql("select kind, station_id from ledger_entries")}
+    assert named["charge"] == "RENAMED"
+    assert {named[kind] for kind in named if kind != "charge"} == {None}
+    with acting_as(world.db, OPERATOR):
+        assert {row["kind"] for row in world.sql("select kind from ledger_entries")} == {"charge"}
+
+
 def test_ledger_is_not_emptied(world: World) -> None:
     with refused("OCLED"):
         world.sql("truncate ledger_entries")

@@ -75,7 +75,19 @@ PRIVATE_FUNCTIONS = {
     "tariff_cuts",
     "price_periods",
 }
-SIGNED_IN_FUNCTIONS = {"sees_all", "visible_connections", "station_places", "faults", "prices_time", "is_time_zone"}
+SIGNED_IN_FUNCTIONS = {
+    "sees_all",
+    "visible_connections",
+    "station_places",
+    "faults",
+    "prices_time",
+    "is_time_zone",
+    "is_staff",
+    "admin_since",
+    "admin_from",
+    "operated_station_range",
+    "readable_share",
+}
 # Of those that an API role may call, the ones that need no more rights than the caller has.
 INVOKERS = {
     "availability",
@@ -94,6 +106,9 @@ INVOKERS = {
     "zone_changes",
     "prices_time",
     "is_time_zone",
+    "is_staff",
+    "admin_since",
+    "admin_from",
 }
 # Triggers that read or write what whoever causes them may not.
 DEFINER_TRIGGERS = {
@@ -169,7 +184,7 @@ COLUMNS = {
     "clients": "id uuid, kind client_kind, name text, email text, phone text, address text, contract_number text, balance numeric,"
     " held numeric, credit_limit numeric, status client_status",
     "ledger_entries": "id uuid, client_id uuid, kind ledger_kind, amount numeric, currency text, session_id uuid, hold_id uuid,"
-    " reference text, note text, created_by uuid, created_at timestamptz",
+    " reference text, note text, created_by uuid, created_at timestamptz, station_id text",
     "locations": "id uuid, name text, address text, city text, country text, latitude double precision, longitude double precision,"
     " client_id uuid, time_zone text",
     "stations": "id text, serial_number text, model text, manufacturer text, location_id uuid, power_capacity numeric,"
