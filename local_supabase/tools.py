@@ -149,6 +149,7 @@ def _node() -> Path:
 def _deno() -> Path:
     try:
         import deno  # type: ignore[import-untyped]
-    except ImportError as exc:
+
+        return Path(deno.find_deno_bin())
+    except (ImportError, FileNotFoundError) as exc:
         raise LocalSupabaseError("deno is missing. Run: pip install -e '.[local]'") from exc
-    return Path(deno.find_deno_bin())
