@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb, set_json_loads
 
 from tests.sql.tariff_world import utc
-from tests.sql.world import COMPANY, OPERATOR, OTHER_COMPANY, OTHER_OPERATOR, OTHER_PLAN, PLAN, World
+from tests.sql.world import COMPANY, OPERATOR, OTHER_COMPANY, OTHER_OPERATOR, OTHER_PLAN, PLAN, STATION, World
 from tests.support import acting_as
 
 Json = Any
@@ -296,6 +296,49 @@ def test_where_the_rate_of_taxes_is_not_told_a_limit_holds_on_the_side_of_the_pr
     plan = call(db, "import_ocpi_tariff", Jsonb(made))["id"]
     assert float(call(db, "cost_of_periods", plan, Jsonb(PERIODS), "UTC")["cost"]) == paid
     assert call(db, "export_ocpi_tariff", plan) == json.loads(text(made), parse_float=Decimal)
+
+
+@pytest.mark.parametrize(
+    ("more", "vat", "told"),
+    [
+        # 20 kWh at 0.25, and a start fee of 0.5
+        ({"tax_included": "NO"}, 10, {"cost_before_vat": 5.5, "vat": 0.55, "cost": 6.05}),
+        ({"tax_included": "YES"}, 10, {"cost_before_vat": 5, "vat": 0.5, "cost": 5.5}),
+        ({"tax_included": "N/A"}, 10, {"cost": 5.5}),
+        ({"tax_included": "YES"}, None, {"cost": 5.5}),
+        (
+            {"tax_included": "NO", "min_price": {"before_taxes": 8, "after_taxes": 8.8}},
+            10,
+            {"cost_before_vat": 8, "vat": 0.8, "cost": 8.8},
+        ),
+        (
+            {"tax_included": "YES", "max_price": {"before_taxes": 3, "after_taxes": 3.3}},
+            10,
+            {"cost_before_vat": 3, "vat": 0.3, "cost": 3.3},
+        ),
+        ({"tax_included": "YES", "max_price": {"before_taxes": 3, "after_taxes": 3.3}}, None, {"cost": 3.3}),
+    ],
+)
+def test_a_session_is_quoted_billed_and_receipted_by_a_tariff_of_2_3(
+    world: World, more: Json, vat: int | None, told: Json
+) -> None:
+    parts = [{"type": "ENERGY", "price": 0.25, "step_size": 1}, {"type": "FLAT", "price": 0.5, "step_size": 1}]
+    if vat is not None:
+        parts = [part | {"vat": vat} for part in parts]
+    made = tariff(elements=[{"price_components": parts}], preauthorize_amount=40, **more)
+    plan = world.rpc(OPERATOR, "import_ocpi_tariff", tariff=Jsonb(made))["id"]
+    world.sql("update stations set tariff_plan_id = %s where id = %s", plan, STATION)
+    quote = world.rpc(OPERATOR, "calculate_cost", station_id=STATION, energy_kwh=20, minutes=60, connector_id=1)
+    transaction = world.begin(at=-60, meter=1000)
+    world.stop(transaction, 21_000, at=0)
+    session = world.session(transaction)
+    receipt = world.rpc(OPERATOR, "receipt", session_id=session["id"])
+    for result in (quote, receipt):
+        assert {k: float(result[k]) for k in ("cost_before_vat", "vat", "cost") if k in result} == told
+        assert result["cost"] == round(sum(line["amount"] for line in result["lines"]), 2)
+    assert receipt["lines"] == quote["lines"]
+    assert float(session["amount"]) == receipt["cost"]
+    assert world.rpc(OPERATOR, "export_ocpi_tariff", plan_id=plan) == made
 
 
 def test_a_cdr_of_10000_periods_is_priced_and_what_would_take_minutes_refused(world: World) -> None:
