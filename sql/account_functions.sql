@@ -475,7 +475,7 @@ begin
     return v_entry;  -- asked for twice
   end if;
   select s.unpaid_amount into v_unpaid from public.charging_sessions as s where s.id = waive_unpaid.session_id for update;
-  if v_unpaid = 0 then
+  if coalesce(v_unpaid, 0) = 0 then  -- or it was deleted just now: it never began
     perform private.fail(409, 'OCPAI', 'nothing of this session is unpaid', 'What was charged is given back with refund_session().');
   end if;
   -- Charged like a payment, and given by the operator of the station: the bill is closed, and the balance is what it was.

@@ -228,7 +228,7 @@ begin
     return v_entry;  -- asked for twice
   end if;
   select s.unpaid_amount into v_unpaid from public.charging_sessions as s where s.id = waive_unpaid.session_id for update;
-  if v_unpaid = 0 then
+  if coalesce(v_unpaid, 0) = 0 then  -- or it was deleted just now: it never began
     perform private.fail(409, 'OCPAI', 'nothing of this session is unpaid', 'What was charged is given back with refund_session().');
   end if;
   -- Charged like a payment, and given by the operator of the station: the bill is closed, and the balance is what it was.
@@ -258,7 +258,7 @@ declare
   v_tariff jsonb;
   v_hold record;
   -- An operator who starts for somebody is not told how much money that is.
-  v_tell boolean := p_user_id is not distinct from auth.uid() or private.is_admin() or auth.role() = 'service_role';
+  v_tell boolean := p_user_id is not distinct from auth.uid() or private.is_admin() or private.sees_all();
 begin
   -- as they are stored; NaN and infinity are greater than every number
   if not coalesce(round(p_limit_energy_kwh, 3) between 0.001 and 1e9, true) or not coalesce(round(p_limit_amount, 2) between 0.01 and 1e9, true) then
@@ -322,6 +322,10 @@ begin
   end if;
 
   v_tariff := private.tariff_snapshot(p_station.id, v_connector.number, now(), v_client_id);
+  if p_limit_amount is not null and private.quote(v_tariff, 0, now()) >= p_limit_amount then  -- it would be stopped, and paid for, as soon as it began
+    perform private.fail(400, 'OCARG', format('a limit of %s %s leaves nothing to charge with: the start alone costs %s', round(p_limit_amount, 2), v_tariff ->> 'currency',
+        round(private.quote(v_tariff, 0, now()), 2)), 'Set a higher limit; calculate_cost says what the energy costs.');
+  end if;
   insert into public.charging_sessions as s (station_id, connector_id, user_id, client_id, id_tag, limit_energy_kwh, limit_amount, currency,
       expires_at)
   values (p_station.id, v_connector.number, (select u.id from public.users as u where u.id = p_user_id),
