@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -14,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
-from ocpp_bridge.bridge import Bridge
+from ocpp_bridge.bridge import Bridge, serve
 from tests.fakes.station import FakeStation
 from tests.fakes.supabase import FakeSupabase
 from tests.unit.conftest import LogWatch, make_settings, running
@@ -269,3 +270,10 @@ async def test_invalid_utf8_closes_with_1007(bridge: Bridge) -> None:
     async with FakeStation(url(bridge)) as station:
         await station.socket.send(b"\xff\xfe", text=True)
         assert await station.closed() == 1007
+
+
+async def test_a_port_that_is_taken_ends_the_bridge_with_a_line_that_names_the_settings(log_watch: LogWatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert await serve(make_settings(ocpp_port=taken.getsockname()[1])) == 1
+    line = await log_watch.line("Cannot listen, see OCPP_HOST and OCPP_PORT")
+    assert line.levelname == "CRITICAL"

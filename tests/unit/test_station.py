@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -365,3 +366,31 @@ async def test_json_of_the_wire_is_compact_ascii(station: FakeStation, supabase:
     supabase.replies["DataTransfer"] = {"result": {"status": "Accepted", "data": "Бишкек"}}
     await station.send(json.dumps([2, "1", "DataTransfer", {"vendorId": "v"}]))
     assert (await station.next_other())[2]["data"] == "Бишкек"
+
+
+async def test_a_bug_in_a_task_of_a_connection_is_logged(
+    bridge: Bridge, log_watch: LogWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: Station) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Station, "_keep_alive", broken)
+    async with FakeStation(f"ws://127.0.0.1:{bridge.port}/ws/TEST-001") as station:
+        await station.result("Heartbeat")  # it is served all the same
+    line = await log_watch.line("Task of a connection broke")
+    assert (line.levelname, line.station_id) == ("ERROR", "TEST-001")  # type: ignore[attr-defined]
+
+
+async def test_a_connection_that_ends_while_a_pong_is_awaited_is_no_error(
+    supabase: FakeSupabase, log_watch: LogWatch
+) -> None:
+    supabase.stations["TEST-001"] = {"ping_interval_s": 0.01, "ping_timeout_s": 20}
+    async with running(supabase) as bridge, FakeStation(f"ws://127.0.0.1:{bridge.port}/ws/TEST-001") as station:
+        await station.result("Heartbeat")
+        station.socket.transport.pause_reading()  # so no pong
+        async with asyncio.timeout(10):
+            while not connected(bridge).socket.pong_waiters:  # noqa: ASYNC110 - websockets tells nobody
+                await asyncio.sleep(0)
+        station.socket.transport.abort()
+        await log_watch.line("Station disconnected")
+    assert [record.message for record in log_watch.records if record.levelno >= logging.ERROR] == []
