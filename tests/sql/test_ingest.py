@@ -592,3 +592,23 @@ def test_history_in_any_order_with_repeats_is_settled_once_with_the_right_energy
         assert session | {"updated_at": None} == settled
         assert world.count("transaction_orphans", "resolved_at is null") == 0
         assert world.count("meter_values") == len(steps)
+
+
+def test_batch_that_the_database_ended_for_another_s_sake_is_refused_whole_so_that_the_bridge_sends_it_again(
+    world: World,
+) -> None:
+    """An InternalError would leave it to the station, which forgets a meter value that was refused."""
+    world.sql(
+        "create function pg_temp.in_the_way() returns trigger language plpgsql as"
+        " $$ begin raise exception 'deadlock detected' using errcode = '40P01'; end $$"
+    )
+    world.sql(
+        "create trigger in_the_way before insert on meter_values for each row execute function pg_temp.in_the_way()"
+    )
+    values = [{"timestamp": iso(world.at()), "sampledValue": [{"value": "1"}]}]
+    with pytest.raises(psycopg.errors.DeadlockDetected), world.db.transaction():
+        world.ingest(
+            world.call("Heartbeat", {}),
+            world.call("MeterValues", {"connectorId": 1, "meterValue": values}),
+        )
+    assert world.count("meter_values") == 0
