@@ -126,6 +126,10 @@ create policy "Account holders read their entries, operators charges" on public.
          or station_id = any ((select private.operated_station_ids())::text[])
             and station_id >= (select (private.operated_station_range())[1]) and station_id <= (select (private.operated_station_range())[2])
          or id < (select '00000000-0000-0000-0000-000000000000'::uuid) and id < private.readable_share());
+alter policy "Drivers read their own tags, operators their company's" on public.id_tags
+  using (id >= (select private.admin_from()) and id <= (select 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+         or user_id = (select private.active_user_id())
+         or client_id = (select private.operated_client_id()));
 
 -- The share is the caller's, so is the plan: PostgREST must not keep one for everybody. Functions that are called often say otherwise for themselves.
 do $$

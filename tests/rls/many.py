@@ -16,12 +16,14 @@ HEAVY = 10_000  # sessions of DRIVER, whose account is that of a fleet
 LIGHT = 34  # sessions of OTHER_DRIVER
 METER_VALUES_PER_SESSION = 3
 
-TRIGGERED = ("stations", "connectors", "charging_sessions", "commands", "ledger_entries")
+TRIGGERED = ("id_tags", "stations", "connectors", "charging_sessions", "commands", "ledger_entries")
 STATEMENTS = [
     "insert into clients (kind, name) select 'operator', 'Company ' || i from generate_series(1, 19) as i",
     "insert into clients (kind, name) select 'account', 'Account ' || i from generate_series(1, 1000) as i",
     "insert into auth.users (id, email) select gen_random_uuid(), 'd' || i || '@example.com'"
     f" from generate_series(1, {DRIVERS}) as i",
+    "insert into id_tags (id_tag, user_id) select 'TAG' || row_number() over (order by email), id from users"
+    " where email like 'd%@example.com'",
     "insert into locations (client_id, name)"
     f" select case when i % 2 = 0 then '{COMPANY}' else (select id from clients where name = 'Company ' || 1 + i % 19) end,"
     " 'L' || i from generate_series(1, 400) as i",

@@ -16,7 +16,7 @@ from tests.sql.world import ACCOUNT, ADMIN, DRIVER, OPERATOR, OTHER_ACCOUNT, OTH
 from tests.support import acting_as
 
 WHO = {"light": OTHER_DRIVER, "heavy": DRIVER, "operator": OPERATOR, "admin": ADMIN}
-BIG = {"charging_sessions", "meter_values", "commands", "ocpp_messages", "ledger_entries"}
+BIG = {"id_tags", "charging_sessions", "meter_values", "commands", "ocpp_messages", "ledger_entries"}
 ONE_PAGE = 20
 
 # Query, for whom, and how many rows of the big tables it may look at. {me}, {account}, {session}, {station}.
@@ -52,6 +52,7 @@ QUERIES: list[tuple[str, str, int]] = [
     ("meter_values order by reported_at desc limit 20", "operator admin", 5 * ONE_PAGE),
     ("ocpp_messages order by received_at desc limit 20", "operator admin", 5 * ONE_PAGE),
     ("(select count(*) from ocpp_messages) as c", "light", 0),
+    ("id_tags", "heavy", ONE_PAGE),
     # As PostgREST embeds.
     ("charging_sessions as s, lateral (select json_agg(m) from meter_values as m where m.session_id = s.id) as m"
      " order by s.created_at desc limit 5", "light operator admin", 4 * LIGHT),
