@@ -625,7 +625,7 @@ begin
     case when v_tariff ? 'measured' then jsonb_array_length(v_periods) else 0 end
     + extract(epoch from (v_periods -> -1 ->> 'end_at')::timestamptz - (v_periods -> 0 ->> 'start_at')::timestamptz) / 86400
       * (select count(distinct t) from jsonb_array_elements(v_tariff -> 'rules') as r cross join unnest(array[r ->> 'time_start', r ->> 'time_end']) as t));
-  if v_work > 10000000 then
+  if v_work > 4000000 then
     perform private.fail(400, 'OCOCP', 'periods and tariff are too much to be priced in one request', 'Fewer or shorter periods, or a tariff of fewer elements.');
   end if;
   v_result := private.price_periods(v_tariff, v_periods);
