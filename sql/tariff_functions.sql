@@ -977,6 +977,7 @@ declare
   v_after jsonb;
   v_changes_at timestamptz;
   v_week timestamptz;
+  v_first timestamptz;
   v_until timestamptz;
   v_bounds timestamptz[];
   v_dates timestamptz[];
@@ -998,11 +999,13 @@ begin
   v_bounds := private.plan_changes(v_tariff ->> 'station_id', v_client_id, v_at, v_at + interval '400 days');
   v_until := coalesce(v_bounds[1], v_at + interval '400 days');
   v_week := v_at;
+  -- Windows come again each week, but for one that the change of the clock skips.
+  v_first := v_at + case when private.zone_changes(v_tariff ->> 'time_zone', v_at, v_at + interval '14 days') = '{}' then interval '7 days' else interval '14 days' end;
   v_dates := array(select e.at from jsonb_to_recordset(v_tariff -> 'rules') as r (valid_from timestamptz, valid_until timestamptz, date_from date, date_until date)
                     cross join unnest(array[r.valid_from, r.valid_until, r.date_from::timestamptz, r.date_until::timestamptz]) as e (at) where e.at > v_at);
   while v_changes_at is null and v_week < v_until and not (v_tariff -> 'flat')::boolean loop
-    -- Windows come again each week: what did not change in the first two changes near a date only.
-    if v_week < v_at + interval '14 days' or exists (select from unnest(v_dates) as d (at) where d.at between v_week - interval '8 days' and v_week + interval '8 days') then
+    -- What did not change in the first weeks changes near a date only.
+    if v_week < v_first or exists (select from unnest(v_dates) as d (at) where d.at between v_week - interval '8 days' and v_week + interval '8 days') then
       foreach v_cut in array private.tariff_cuts(v_tariff, v_week, least(v_week + interval '7 days', v_until)) loop
         v_after := private.rates(v_tariff, v_cut);
         if v_after <> v_before then

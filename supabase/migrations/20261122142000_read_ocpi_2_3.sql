@@ -731,3 +731,67 @@ end $$;
 comment on function public.simulate_tariff is 'For operators and admins: what the billed sessions that began from "from" (inclusive) to "to" (exclusive) at the caller''s stations would have earned by a plan, beside what they '
   'earned: {currency of the plan, totals: [{currency of the bills, sessions, energy_kwh, earned, would_have_earned, difference}], stations: [the same of each], not_compared: {sessions, currencies}: billed in another currency than the plan''s, so that would_have_earned is in the plan''s and difference is null}. By the plan alone: no own prices of '
   'stations, no discounts. Writes nothing. At most 5000 sessions, and no more than it can price in 5 s. 404 OCPLN, 400 OCNUM.';
+
+create or replace function public.next_rate_change(station_id text, connector_id integer default null, at timestamptz default now()) returns jsonb
+language plpgsql stable set search_path = ''
+as $$
+declare
+  v_at timestamptz := coalesce(at, now());
+  v_client_id uuid := private.own_client_id();
+  v_tariff jsonb;
+  v_before jsonb;
+  v_after jsonb;
+  v_changes_at timestamptz;
+  v_week timestamptz;
+  v_first timestamptz;
+  v_until timestamptz;
+  v_bounds timestamptz[];
+  v_dates timestamptz[];
+  v_cut timestamptz;
+begin
+  if not v_at between '1970-01-01Z' and '2200-01-01Z' then
+    perform private.fail(400, 'OCNUM', 'at must be a time between 1970 and 2200', 'ISO 8601 with its zone, for example at=2026-01-31T18:00:00Z');
+  end if;
+  v_tariff := private.tariff_snapshot(station_id, connector_id, v_at, v_client_id);
+  -- as calculate_cost: the caller's policies decide what there is
+  if not exists (select from public.stations as s where s.id = v_tariff ->> 'station_id') then
+    perform private.fail(404, 'OCSTA', format('station "%s" is not known', left(station_id, 64)), 'Stations are in table stations.');
+  elsif connector_id is not null and v_tariff -> 'connector_id' is null then
+    perform private.fail(400, 'OCCON', format('station "%s" has no connector %s', v_tariff ->> 'station_id', connector_id),
+      'Its connectors are in table connectors; leave connector_id out for the station as a whole.');
+  end if;
+  v_before := private.rates(v_tariff, v_at);
+  -- Another plan may come into force, or a discount; else the rules of this one decide.
+  v_bounds := private.plan_changes(v_tariff ->> 'station_id', v_client_id, v_at, v_at + interval '400 days');
+  v_until := coalesce(v_bounds[1], v_at + interval '400 days');
+  v_week := v_at;
+  -- Windows come again each week, but for one that the change of the clock skips.
+  v_first := v_at + case when private.zone_changes(v_tariff ->> 'time_zone', v_at, v_at + interval '14 days') = '{}' then interval '7 days' else interval '14 days' end;
+  v_dates := array(select e.at from jsonb_to_recordset(v_tariff -> 'rules') as r (valid_from timestamptz, valid_until timestamptz, date_from date, date_until date)
+                    cross join unnest(array[r.valid_from, r.valid_until, r.date_from::timestamptz, r.date_until::timestamptz]) as e (at) where e.at > v_at);
+  while v_changes_at is null and v_week < v_until and not (v_tariff -> 'flat')::boolean loop
+    -- What did not change in the first weeks changes near a date only.
+    if v_week < v_first or exists (select from unnest(v_dates) as d (at) where d.at between v_week - interval '8 days' and v_week + interval '8 days') then
+      foreach v_cut in array private.tariff_cuts(v_tariff, v_week, least(v_week + interval '7 days', v_until)) loop
+        v_after := private.rates(v_tariff, v_cut);
+        if v_after <> v_before then
+          v_changes_at := v_cut;
+          exit;
+        end if;
+      end loop;
+    end if;
+    v_week := v_week + interval '7 days';
+  end loop;
+  if v_changes_at is null then
+    v_after := null;
+    select b.at, r.rates into v_changes_at, v_after
+      from unnest(v_bounds) as b (at)
+     cross join lateral private.rates(private.tariff_snapshot(station_id, connector_id, b.at, v_client_id), b.at) as r (rates)
+     where r.rates <> v_before
+     order by b.at limit 1;
+  end if;
+  return jsonb_build_object('at', v_changes_at, 'currency', v_tariff -> 'currency', 'time_zone', v_tariff -> 'time_zone', 'before', v_before, 'after', v_after)
+    || coalesce(v_after, '{"price_per_kwh": null, "session_fee": null, "price_per_minute": null, "parking_per_minute": null}');
+end $$;
+comment on function public.next_rate_change is 'When a session at a station would next begin at other prices than one that begins at "at": {at (null: not within 400 days), currency, time_zone, before, after, and the prices '
+  'of after once more}; prices are {price_per_kwh, session_fee, price_per_minute, parking_per_minute}, null where nothing is asked. Errors: 404 OCSTA, 400 OCCON, OCNUM.';
