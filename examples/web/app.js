@@ -20,11 +20,13 @@ const PAGES = [
 const RETRY_MS = 5000;
 const main = document.getElementById("main");
 let leaving = new AbortController();
+let begun = false; // a page is shown, or on its way
 let started = false;
 
 const address = () => location.hash.replace(/^#/, "") || "/";
 
 async function show() {
+  begun = true;
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
@@ -152,7 +154,7 @@ watchMe(() => {
   if (known !== me.id) {
     known = me.id;
     findSession().catch(() => {});
-    if (started) show();
+    if (begun) show();
   }
 });
 window.addEventListener("session-begun", () => {

@@ -1,10 +1,14 @@
 // Numbers, money and times as the reader's language writes them; times in the zone of the place they are about.
 
+// Some languages, Kyrgyz among them, are known to Chromium by name only: it would write "2026 M11 22".
+const isKnown = (language) => !/M\d/.test(new Intl.DateTimeFormat(language, { month: "short" }).format());
+const LANGUAGE = navigator.languages.find(isKnown) ?? document.documentElement.lang;
+
 const cache = new Map();
 
 function formatter(Kind, options) {
   const key = Kind.name + JSON.stringify(options);
-  if (!cache.has(key)) cache.set(key, new Kind(undefined, options));
+  if (!cache.has(key)) cache.set(key, new Kind(LANGUAGE, options));
   return cache.get(key);
 }
 

@@ -176,7 +176,7 @@ begin
   v_tariff := private.tariff_snapshot(p_station.id, v_connector.number, now(), v_client_id);
   if p_limit_amount is not null and private.quote(v_tariff, 0, now()) >= p_limit_amount then  -- it would be stopped, and paid for, as soon as it began
     perform private.fail(400, 'OCARG', format('a limit of %s %s leaves nothing to charge with: the start alone costs %s', round(p_limit_amount, 2), v_tariff ->> 'currency',
-        round(private.quote(v_tariff, 0, now()), 2)), 'Set a higher limit; calculate_cost says what the energy costs.');
+        round(private.quote(v_tariff, 0, now()), 2)), 'Set a higher limit, or none.');
   end if;
   insert into public.charging_sessions as s (station_id, connector_id, user_id, client_id, id_tag, limit_energy_kwh, limit_amount, currency,
       expires_at)

@@ -242,6 +242,15 @@ async def test_a_charge_is_found_again_after_a_reload(visit: Visit, charger: Cha
         await expect(banner).to_have_count(0)
 
 
+async def test_dates_are_readable_in_a_language_that_the_browser_knows_by_name_only(visit: Visit) -> None:
+    driver = await visit(locale="ky-KG")
+    await driver.sign_in("DEMO_DRIVER")
+    await driver.go("/account")
+    when = driver.page.locator(".when").first
+    await expect(when).to_contain_text(re.compile(r"\d{4}"))
+    assert not re.search(r"M\d", await when.inner_text())
+
+
 async def test_tabs_sign_in_and_out_together(visit: Visit) -> None:
     driver = await visit()
     await driver.sign_in("DEMO_DRIVER")
