@@ -95,6 +95,10 @@ comment on function private.keep_entry is 'Trigger: the ledger is only ever appe
 -- Indexes ------------------------------------------------------------------------------------------
 create index charging_sessions_created_at_idx on public.charging_sessions (created_at desc, id desc);
 create index charging_sessions_newest_idx on public.charging_sessions (start_time desc);
+-- Of what is under way the planner knows not how little it is (equality of enums is not leakproof): an index for each order that is asked for.
+create index charging_sessions_open_created_at_idx on public.charging_sessions (created_at desc, id desc) where status in ('pending', 'started');
+create index charging_sessions_open_start_time_idx on public.charging_sessions (start_time desc) where status in ('pending', 'started');
+create index charging_sessions_open_transaction_id_idx on public.charging_sessions (transaction_id desc) where status in ('pending', 'started');
 drop index public.commands_created_at_idx;
 create index commands_created_at_idx on public.commands (created_at desc, id desc);
 create index ledger_entries_created_at_idx on public.ledger_entries (created_at desc, id desc);

@@ -44,6 +44,7 @@ STATEMENTS = [
     " join (select id, row_number() over (order by name) as n from clients where name like 'Account %') as a"
     " on a.n = 1 + i % 1000"
     " cross join lateral (select now() - interval '1 hour' - i * interval '5 min' as at) as t",
+    "update charging_sessions set status = 'started' where transaction_id % 9999 = 7",
     "insert into meter_values"
     " (station_id, connector_id, session_id, reported_at, received_at, energy_wh, samples, digest)"
     " select station_id, connector_id, id, start_time + n * interval '10 min', start_time, n * 1000, '[]', id"

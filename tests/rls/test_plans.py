@@ -53,6 +53,9 @@ QUERIES: list[tuple[str, str, int]] = [
     ("ocpp_messages order by received_at desc limit 20", "operator admin", 5 * ONE_PAGE),
     ("(select count(*) from ocpp_messages) as c", "light", 0),
     ("id_tags", "heavy", ONE_PAGE),
+    ("(select id from sessions_under_way order by start_time desc limit 1000) as s", "operator admin", ONE_PAGE),
+    ("(select id from sessions_under_way order by created_at desc limit 1000) as s", "operator admin", ONE_PAGE),
+    ("(select id from sessions_under_way order by transaction_id desc limit 1000) as s", "operator admin", ONE_PAGE),
     # As PostgREST embeds.
     ("charging_sessions as s, lateral (select json_agg(m) from meter_values as m where m.session_id = s.id) as m"
      " order by s.created_at desc limit 5", "light operator admin", 4 * LIGHT),
