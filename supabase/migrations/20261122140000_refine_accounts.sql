@@ -507,10 +507,10 @@ create or replace function private.live_room() returns numeric
 language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 begin
-  return (select least(1, (p.counted_until - n.last_value + c.live_budget_per_s * extract(epoch from clock_timestamp() - p.counted_at)) / (5 * c.live_budget_per_s))
+  return (select least(1, (p.counted_until - n.last_value + c.live_budget_per_s * extract(epoch from clock_timestamp() - p.counted_at)) / (2 * c.live_budget_per_s))
             from private.settings as c, private.live_pace as p, private.live_messages as n);
 end $$;
-comment on function private.live_room is 'What is left of the budget of messages, as a share of what may be sent in 5 s: 1 after a quiet moment, 0 used up, less than 0 overdrawn. '
+comment on function private.live_room is 'What is left of the budget of messages, as a share of what may be sent in 2 s: 1 after a quiet moment, 0 used up, less than 0 overdrawn. '
   'Without a lock: a sequence counts.';
 
 create or replace function private.publish(p_kind text, p_id text, p_event text, p_payload jsonb) returns void
@@ -519,7 +519,7 @@ as $$
 begin
   -- Who waits for an own session or command is told when boards and maps are not told any more.
   if p_id is not null and p_kind = any ((select live_topics from private.settings)::text[])
-     and private.live_room() > (case when p_kind in ('session', 'command') then -1 else 0 end) then
+     and private.live_room() > (case when p_kind in ('session', 'command') then -0.5 else 0 end) then
     perform nextval('private.live_messages');
     perform realtime.send(p_payload, p_event, p_kind || ':' || p_id, true);
   end if;
@@ -554,33 +554,33 @@ end $$;
 comment on function private.publish_session is 'Trigger: sends a session to its topic, at once when its status changes or its limit is reached, else at most once in private.settings.live_update_interval, '
   'less often still when many charge or half of the budget is used up. Its company hears of those steps only.';
 
-create or replace function private.tell_of_command(p_command public.commands, p_is_new boolean) returns void
-language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
+create or replace function private.command_message(p_command public.commands) returns jsonb
+language plpgsql stable set search_path = ''
 as $$
-declare
-  v_message jsonb := jsonb_build_object('command_id', p_command.id, 'station_id', p_command.station_id, 'action', p_command.action, 'status', p_command.status,
+begin
+  return jsonb_build_object('command_id', p_command.id, 'station_id', p_command.station_id, 'action', p_command.action, 'status', p_command.status,
     'result', p_command.result, 'error', p_command.error, 'late', p_command.late, 'session_id', p_command.session_id, 'created_at', p_command.created_at,
     'sent_at', p_command.sent_at, 'answered_at', p_command.answered_at, 'effect_at', p_command.effect_at);
-begin
-  if not p_is_new then  -- as publish_session
-    perform private.publish('command', p_command.id::text, 'command', v_message);
-  end if;
-  perform private.publish('client', private.company_of(p_command.station_id), 'command', v_message);
 end $$;
-comment on function private.tell_of_command is 'Sends a command as it is now to its topic and to that of its station''s company.';
+comment on function private.command_message is 'A command as its topic and that of its station''s company carry it.';
 
 create or replace function private.publish_command() returns trigger
-language plpgsql volatile set search_path = ''
+language plpgsql volatile set search_path = '' set plan_cache_mode = force_generic_plan
 security definer  -- as publish_session
 as $$
+declare
+  v_message jsonb := private.command_message(new);
 begin
-  -- Sent at once: the answer comes as soon, with sent_at in it. Where it does not, private.catch_up_topics() tells.
+  if tg_op = 'UPDATE' then  -- as publish_session
+    perform private.publish('command', new.id::text, 'command', v_message);
+  end if;
+  -- Sent at once: a company with many commands hears it with the answer, which has sent_at. Where that takes long, private.catch_up_topics() tells.
   if tg_op = 'INSERT' or new.status <> 'sent' or new.sent_at > new.created_at + interval '1 second' then
-    perform private.tell_of_command(new, tg_op = 'INSERT');
+    perform private.publish('client', private.company_of(new.station_id), 'command', v_message);
   end if;
   return null;
 end $$;
-comment on function private.publish_command is 'Trigger: sends a command to its topic and to that of its station''s company, at each step of its life; that it was sent only where it had '
+comment on function private.publish_command is 'Trigger: sends each step of a command''s life to its topic, and to that of its station''s company; to the latter that it was sent only where it had '
   'to wait for that, or waits for its answer.';
 
 create or replace function private.wake_bridge() returns trigger
@@ -639,20 +639,20 @@ declare
   v_interval interval;
   v_location_id uuid;
   v_room numeric := private.live_room();
-  v_bucket integer;  -- messages in 5 s
+  v_bucket integer;  -- messages in 2 s
   v_former timestamptz;
   v_now timestamptz := clock_timestamp();
 begin
   select * into v_settings from private.settings;
-  v_bucket := 5 * v_settings.live_budget_per_s;
+  v_bucket := 2 * v_settings.live_budget_per_s;
   v_interval := make_interval(secs => (select count(*) from public.charging_sessions where status = 'started')::double precision / v_settings.live_messages_per_s);
   select counted_at into v_former from private.live_pace;
   update private.live_pace
      set session_interval = v_interval, counted_at = v_now,
-         counted_until = (select last_value from private.live_messages) + (greatest(v_room, -1) * v_bucket)::bigint;
+         counted_until = (select last_value from private.live_messages) + (greatest(v_room, -0.5) * v_bucket)::bigint;
 
   -- Commands that went out at once and have no answer yet.
-  perform private.tell_of_command(c, false) from public.commands as c
+  perform private.publish('client', private.company_of(c.station_id), 'command', private.command_message(c)) from public.commands as c
    where c.status = 'sent' and c.sent_at >= v_former - interval '3 s' and c.sent_at < v_now - interval '3 s'
      and c.sent_at <= c.created_at + interval '1 second';
 

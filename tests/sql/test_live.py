@@ -75,25 +75,27 @@ def test_each_step_of_a_command_that_had_to_wait_is_told_to_its_topic(world: Wor
     assert steps[-1]["effect_at"] is not None
 
 
-def test_command_that_goes_out_at_once_is_told_with_its_answer(world: World) -> None:
+def told_to_company(world: World) -> list[Any]:
+    return [m["payload"] for m in world.topics(f"client:{COMPANY}") if m["event"] == "command"]
+
+
+def test_company_hears_of_a_command_that_goes_out_at_once_with_its_answer(world: World) -> None:
     row = going_out(world)
     world.answer(row["id"], "result", payload={"status": "Accepted"})
-    (step,) = [m["payload"] for m in world.topics(f"command:{row['id']}")]
-    assert step["status"] == "accepted"
-    assert step["created_at"] < step["sent_at"]
     world.heartbeat()
-    assert len(world.topics(f"command:{row['id']}")) == 1
+    queued, accepted = told_to_company(world)
+    assert (queued["status"], accepted["status"]) == ("queued", "accepted")
+    assert accepted["created_at"] < accepted["sent_at"]
+    assert [m["payload"]["status"] for m in world.topics(f"command:{row['id']}")] == ["sent", "accepted"]
 
 
-def test_command_that_waits_for_its_answer_is_told_once_as_sent(world: World) -> None:
-    row = going_out(world)
+def test_company_hears_once_that_a_command_was_sent_and_waits_for_its_answer(world: World) -> None:
+    going_out(world)
     world.sql("update commands set created_at = created_at - interval '4 s', sent_at = sent_at - interval '4 s'")
     world.sql("update private.live_pace set counted_at = counted_at - interval '2 s'")
     for _ in range(2):
         world.heartbeat()
-        assert [m["payload"]["status"] for m in world.topics(f"command:{row['id']}")] == ["sent"]
-    told = [m["payload"]["status"] for m in world.topics(f"client:{COMPANY}") if m["event"] == "command"]
-    assert told == ["queued", "sent"]
+        assert [step["status"] for step in told_to_company(world)] == ["queued", "sent"]
 
 
 def test_bridge_is_woken_when_the_budget_is_used_up_and_nobody_else_is_told(world: World) -> None:
@@ -110,7 +112,7 @@ def test_bridge_is_woken_when_the_budget_is_used_up_and_nobody_else_is_told(worl
 
 def test_people_who_wait_are_told_when_boards_and_maps_are_not_any_more(world: World) -> None:
     transaction = world.begin(at=-60)
-    overdraw(world, 290)
+    overdraw(world, 50)
     world.sql("delete from realtime.messages")
     row = going_out(world)
     status(world, 1, "Charging")
@@ -131,15 +133,15 @@ def test_messages_use_the_budget_up_and_time_brings_it_back(world: World) -> Non
     overdraw(world, 100_000)
     assert world.one("select private.live_room()") < -300
     world.sql("update private.live_pace set counted_at = counted_at - interval '1000 s'")
-    assert -134 < world.one("select private.live_room()") < -100
+    assert -334 < world.one("select private.live_room()") < -330
     full_budget(world)
-    assert world.one("select private.live_room()") == 1  # a day without messages is no more than 5 s
+    assert world.one("select private.live_room()") == 1  # a day without messages is no more than 2 s
 
 
 def test_what_wake_ups_have_used_is_not_owed_for_long(world: World) -> None:
     overdraw(world, 100_000)
     world.heartbeat()
-    assert world.one("select private.live_room()") >= -1
+    assert world.one("select private.live_room()") >= -0.5
 
 
 def test_meter_value_waits_until_half_of_the_budget_is_there(world: World) -> None:
@@ -147,7 +149,7 @@ def test_meter_value_waits_until_half_of_the_budget_is_there(world: World) -> No
     transaction = world.begin(at=-60)
     topic = f"session:{world.session(transaction)['id']}"
     world.meter(-50, 2000, transaction=transaction)
-    overdraw(world, 290)
+    overdraw(world, 50)
     world.meter(-40, 3000, transaction=transaction)
     world.heartbeat()
     assert [m["payload"]["energy"] for m in world.topics(topic)] == [1]
@@ -161,7 +163,7 @@ def test_arrival_and_map_are_told_later_when_the_budget_is_used_up(world: World)
     world.sql("insert into stations (id, location_id) values ('NEW', %s)", LOCATION)
     world.sql("insert into connectors (station_id, number) values ('NEW', 1)")
     world.sql("delete from private.live_locations; delete from private.live_waiting")
-    overdraw(world, 290)
+    overdraw(world, 50)
     before = len(world.topics(""))
     world.connect("NEW")
     assert world.topics("")[before:] == []
@@ -240,7 +242,7 @@ def test_stations_of_a_big_bridge_are_told_a_few_at_a_time(world: World) -> None
         world.connect(f"MORE-{number}")
     leave_all(world)
     for away in (3, 6, 8):
-        full_budget(world, 1)
+        full_budget(world, 3)
         world.heartbeat("bridge-b", seen=[])
         assert world.count("private.station_presence", "not online") == away
 
@@ -489,7 +491,7 @@ def going_out(world: World) -> Row:
 
 
 def overdraw(world: World, messages: int) -> None:
-    """So many more than the 60 a second have been sent; of 300 it is 5 s until there is room again."""
+    """So many more than the 60 a second have been sent; of 60 it is a second until there is room again."""
     world.sql("update private.settings set live_budget_per_s = 60")
     world.sql(
         "update private.live_pace set counted_at = clock_timestamp(),"
