@@ -49,24 +49,28 @@ class People:
         if self._connection is not None:
             await self._connection.close()
 
-    async def finish(self, timeout_s: float = 60) -> None:
-        """Press no more, stop the charges that run, and wait until every command and every charge has ended."""
+    async def finish(self, timeout_s: float = 120) -> None:
+        """Start no more, stop the charges that run, and wait until every command and every charge has ended.
+
+        A start that no station carries out ends when its command expires, after 60 s. Who sees that a charge goes on
+        presses stop again: the command of the first time may have been lost with the line.
+        """
         assert self._task is not None
         self._stopping = True
         async with asyncio.timeout(timeout_s):
             await self._task
             while True:
-                await self._stop_charges(minimum_s=0)
-                (left,) = await self._ask(
+                await self._stop_charges(minimum_s=0, again=True)
+                left = await self._ask(
                     OPERATOR,
-                    "select (select count(*) from commands"
-                    "         where status in ('queued', 'sent') and station_id = any (%s))"
-                    " + (select count(*) from charging_sessions"
-                    "     where status in ('pending', 'started') and id = any (%s)) as n",
+                    "select action, status::text from commands"
+                    " where status in ('queued', 'sent') and station_id = any (%s)"
+                    " union all select 'charge', status::text from charging_sessions"
+                    " where status in ('pending', 'started') and id = any (%s)",
                     list(self._stations),
                     self.charges,
                 )
-                if left["n"] == 0:
+                if not left:
                     return
                 await asyncio.sleep(PACE_S)
 
@@ -74,7 +78,7 @@ class People:
         while not self._stopping:
             try:
                 await self._press_one()
-                await self._stop_charges(minimum_s=1)
+                await self._stop_charges(minimum_s=1, again=False)
             except psycopg.OperationalError:  # also: the database starts up, or shuts down
                 if self._connection is not None:
                     await self._connection.close()
@@ -103,13 +107,14 @@ class People:
             )
             self.commands.append(command["id"])
 
-    async def _stop_charges(self, minimum_s: float) -> None:
-        """Stop those that have run for that long."""
+    async def _stop_charges(self, minimum_s: float, again: bool) -> None:
+        """Stop those that have run for that long; `again`: also those that were told to."""
         await self._ask(
             DRIVER,
             "select stop_charge(id) from charging_sessions where id = any (%s) and status = 'started'"
-            " and stop_requested_at is null and start_time < now() - make_interval(secs => %s)",
+            " and (stop_requested_at is null or %s) and start_time < now() - make_interval(secs => %s)",
             self.charges,
+            again,
             minimum_s,
         )
 
