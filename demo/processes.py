@@ -38,5 +38,10 @@ class RunNote:
             )
         self._service.note(os.getpid())
 
+    def stop(self, timeout_s: float) -> bool:
+        """Have a `make run` that lives stop in order, and kill it when it does not; whether there was one."""
+        return self._service.stop(timeout_s=timeout_s)
+
     def drop(self) -> None:
+        """Take our own note away."""
         self._service.pid_file.unlink(missing_ok=True)

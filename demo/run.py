@@ -33,6 +33,7 @@ from .web import WebPage
 LOCAL = PROJECT / ".local"
 BRIDGE = Service("bridge", LOCAL / "run" / "bridge.json", LOCAL / "log" / "bridge.log")
 OCPP_PORT = 8000
+STOP_S = 60.0  # for a run to stop all its parts in order; it takes about two
 DEMO_CAR = Car(power_w=22_000, energy_wh=25_500)
 DEMO_SPEED = 1000.0  # 70 minutes at 22 kW in about 4 seconds
 
@@ -149,17 +150,12 @@ def invitation(env: dict[str, str], seconds: float) -> str:
     return Path(__file__).with_name("invitation.txt").read_text().format_map({**env, "seconds": seconds})
 
 
-async def stop_running(note: RunNote) -> int:
+def stop_running(note: RunNote) -> int:
     """Stop a `make run` that lives, and whatever a killed one left behind."""
-    pid = note.owner()
-    if pid is not None:
-        os.kill(pid, signal.SIGTERM)
-        async with asyncio.timeout(60):
-            while note.owner() is not None:  # noqa: ASYNC110 - another process has no event to wait for
-                await asyncio.sleep(0.1)
+    ran = note.stop(STOP_S)
     BRIDGE.stop()  # of a run that was killed before it could
-    stopped = await asyncio.to_thread(LocalSupabase(LOCAL, api_port=None, db_port=None).down)
-    say("Stopped." if stopped or pid is not None else "Nothing was running.")
+    stopped = LocalSupabase(LOCAL, api_port=None, db_port=None).down()
+    say("Stopped." if stopped or ran else "Nothing was running.")
     return 0
 
 
@@ -170,7 +166,7 @@ def main() -> int:
     note = RunNote(LOCAL)
     try:
         if options.stop:
-            return asyncio.run(stop_running(note))
+            return stop_running(note)
         note.take()
         try:
             BRIDGE.stop()  # of a run that was killed before it could

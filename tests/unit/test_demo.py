@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from demo import run as demo
 from demo.processes import DemoError
 from demo.web import PORT, WebPage
 from local_supabase.errors import LocalSupabaseError
+from local_supabase.process import Service
 
 
 @pytest.mark.parametrize("interrupted", [True, False])
@@ -63,3 +65,26 @@ async def test_the_page_gives_way_on_its_usual_port_and_says_so_of_a_chosen_one(
         with pytest.raises(DemoError, match=f"port {PORT}.*WEB_PORT="):
             async with WebPage(env, Path(), PORT):
                 pass
+
+
+def test_a_run_that_does_not_stop_is_killed_and_what_it_left_behind_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deaf = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True); [signal.pause() for _ in 'ab']"
+    bridge = Service("bridge", tmp_path / "run" / "bridge.json", tmp_path / "log" / "bridge.log")
+    run = Service("make run", tmp_path / "run" / "demo.json", tmp_path / "log" / "demo.log")
+    bridge.start([sys.executable, "-c", "import signal; signal.pause()"], cwd=tmp_path)
+    run.start([sys.executable, "-c", deaf], cwd=tmp_path)
+    try:
+        run.wait_ready(lambda: "up" in run.log.read_text())
+        monkeypatch.setattr(demo, "LOCAL", tmp_path)
+        monkeypatch.setattr(demo, "BRIDGE", bridge)
+        monkeypatch.setattr(demo, "STOP_S", 0.1)
+        monkeypatch.setattr(sys, "argv", ["demo", "--stop"])
+        assert demo.main() == 0
+        assert run.pid() is None
+        assert bridge.pid() is None
+    finally:
+        run.kill()
+        bridge.kill()
+    assert capsys.readouterr() == ("Stopped.\n", "")
