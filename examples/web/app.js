@@ -98,8 +98,10 @@ async function leave() {
 // --- the session under way, on every page -----------------------------------------------------------------------
 
 let endFollowing = null;
+let asked = 0;
 
 async function findSession() {
+  const number = (asked += 1); // an answer that comes when somebody else is signed in, or nobody, is not shown
   endFollowing?.();
   endFollowing = null;
   const banner = document.getElementById("banner");
@@ -113,7 +115,9 @@ async function findSession() {
       .order("created_at", { ascending: false })
       .limit(1),
   );
+  if (number !== asked) return;
   const draw = (row) => {
+    if (number !== asked) return;
     if (!["pending", "started"].includes(row.status)) {
       fill(banner);
       refreshMe().catch(() => {});
@@ -152,6 +156,7 @@ watchMe(() => {
   drawAccount();
   drawNav(address().split("?")[0]);
   if (known !== me.id) {
+    if (known) sessionStorage.clear(); // it is about the charges of whoever was here
     known = me.id;
     findSession().catch(() => {});
     if (begun) show();

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Route, async_playwright, expect
 
 from demo.stations import LivelyCar
 from demo.web import WebPage
@@ -240,6 +240,36 @@ async def test_a_charge_is_found_again_after_a_reload(visit: Visit, charger: Cha
         await driver.page.get_by_role("button", name="Stop charging").click()
         await expect(driver.page.locator(".receipt")).to_be_visible()
         await expect(banner).to_have_count(0)
+
+
+async def test_whoever_signs_out_leaves_nothing_of_a_charge_behind(visit: Visit, charger: Charger) -> None:
+    async with charger("KG-BSK-001"):
+        driver = await visit()
+        await driver.sign_in("DEMO_DRIVER")
+        await driver.start("KG-BSK-001")
+        await driver.grows("Energy")
+        kept = "() => Object.keys(sessionStorage)"
+        assert len(await driver.page.evaluate(kept)) == 1
+
+        asked, answered = asyncio.Event(), asyncio.Event()
+
+        async def late(route: Route) -> None:
+            """The charge under way, whose answer comes only after the sign-out."""
+            response = await route.fetch()
+            asked.set()
+            await answered.wait()
+            await route.fulfill(response=response)
+
+        await driver.page.route(re.compile(r"/charging_sessions\?.*user_id=eq"), late)
+        await driver.page.evaluate("window.dispatchEvent(new Event('session-begun'))")
+        await asyncio.wait_for(asked.wait(), PATIENCE_MS / 1000)
+        await driver.page.get_by_role("button", name="Sign out").click()
+        await expect(driver.page.get_by_role("link", name="Sign in")).to_be_visible()
+        async with driver.page.expect_response(re.compile(r"/charging_sessions\?.*user_id=eq")):
+            answered.set()
+        await driver.page.evaluate("() => new Promise((done) => setTimeout(done))")  # the page has had the answer
+        await expect(driver.page.locator(".under-way")).to_have_count(0)
+        assert await driver.page.evaluate(kept) == []
 
 
 async def test_dates_are_readable_in_a_language_that_the_browser_knows_by_name_only(visit: Visit) -> None:
