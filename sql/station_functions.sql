@@ -3,7 +3,9 @@
 create or replace function private.sees_all() returns boolean
 language sql stable set search_path = ''
 as $$
-  select case when auth.role() is null then session_user <> 'authenticator' else auth.role() = 'service_role' end
+  -- current_user is no use here: in a security definer function it is the owner
+  select case when auth.role() is null then session_user <> 'authenticator' and current_setting('role') not in ('anon', 'authenticated')
+              else auth.role() = 'service_role' end
 $$;
 comment on function private.sees_all is 'The service role, and whoever talks to the database itself, without a token: the dashboard. They may do what an admin may.';
 

@@ -346,6 +346,15 @@ comment on function public.close_session is 'For operators: ends a session at it
 grant execute on function public.cancel_command, public.close_session to authenticated, service_role;
 
 -- The hints of errors send people in the dashboard to functions that knew nobody without a token.
+create or replace function private.sees_all() returns boolean
+language sql stable set search_path = ''
+as $$
+  -- current_user is no use here: in a security definer function it is the owner
+  select case when auth.role() is null then session_user <> 'authenticator' and current_setting('role') not in ('anon', 'authenticated')
+              else auth.role() = 'service_role' end
+$$;
+comment on function private.sees_all is 'The service role, and whoever talks to the database itself, without a token: the dashboard. They may do what an admin may.';
+
 create or replace function private.assert_treasurer() returns void
 language plpgsql stable set search_path = ''
 as $$
@@ -465,7 +474,6 @@ begin
 end $$;
 comment on function public.receipt is 'The itemised bill of a session for its driver, the people of the account that pays and the station''s operator: company, location, station, times, energy_kwh, '
   'charging_minutes, parking_minutes, lines, cost, currency, and cost_before_vat, vat, vat_lines where VAT is known. final: false while it runs or is held: the cost so far. 404 OCSES.';
-comment on function private.sees_all is 'The service role, and whoever talks to the database itself, without a token: the dashboard. They may do what an admin may.';
 
 -- An e-mail changed here alone is not the one to sign in with.
 create or replace function private.guard_users() returns trigger

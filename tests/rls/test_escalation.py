@@ -25,6 +25,7 @@ from tests.sql.world import (
     PLAN,
     SUPERADMIN,
     World,
+    refused,
 )
 from tests.support import acting_as
 
@@ -314,6 +315,20 @@ def test_token_without_a_role_sees_no_connections(world: World) -> None:
     with acting_as(world.db, {"role": "authenticated"}):
         assert world.sql("select * from connections") == []
     assert world.count("connections") == 2
+
+
+@pytest.mark.parametrize("claims", ["", "{}"])
+@pytest.mark.parametrize("role", ["anon", "authenticated"])
+def test_role_of_the_api_without_a_token_is_not_the_dashboard(world: World, role: str, claims: str) -> None:
+    """A server with a connection of its own, which takes the role of a visitor who has no token."""
+    assert world.count("private.visible_sessions()") > 0
+    with world.db.transaction(force_rollback=True):
+        world.sql("select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)", role, claims)
+        assert world.count("private.visible_sessions()") == 0
+        if role == "authenticated":
+            assert world.sql("select * from connections") == []
+            with refused("OCPRM"):
+                world.sql("select top_up_account(%s, 5, 'r')", ACCOUNT)
 
 
 def test_other_company_is_not_told_through_a_unique_key_that_a_card_exists_by_reading_it(world: World) -> None:
