@@ -227,8 +227,9 @@ begin
   if found then
     return v_entry;  -- asked for twice
   end if;
-  select s.unpaid_amount into v_unpaid from public.charging_sessions as s where s.id = waive_unpaid.session_id for update;
-  if coalesce(v_unpaid, 0) = 0 then  -- or it was deleted just now: it never began
+  -- One of which nothing is unpaid is not waited for: who locked it may wait for the account.
+  select s.unpaid_amount into v_unpaid from public.charging_sessions as s where s.id = waive_unpaid.session_id and s.unpaid_amount > 0 for update;
+  if not found then
     perform private.fail(409, 'OCPAI', 'nothing of this session is unpaid', 'What was charged is given back with refund_session().');
   end if;
   -- Charged like a payment, and given by the operator of the station: the bill is closed, and the balance is what it was.

@@ -28,6 +28,7 @@ from tests.sql.world import (
     World,
     iso,
     populate,
+    refused,
 )
 
 ACCOUNTS = (ACCOUNT, OTHER_ACCOUNT)
@@ -267,3 +268,17 @@ def test_batch_that_waits_in_a_circle_with_a_change_of_accounts_loses_nothing(wo
         replies = batch.result()
     assert all("result" in reply for reply in replies), replies
     assert one.count("charging_sessions", "settled_at is not null and held_amount = 0") == 2
+
+
+def test_waiver_and_closing_of_a_session_that_runs_do_not_dead_lock(worlds: tuple[World, World]) -> None:
+    """Nothing of it is unpaid, which is no reason to wait for it."""
+    one, two = worlds
+    session_id = str(one.session(one.begin(station=STATION))["id"])
+    with ThreadPoolExecutor(1) as pool:
+        with one.db.transaction():
+            one.sql("select from charging_sessions where id = %s for update", session_id)  # as close_session()
+            waiver = pool.submit(two.rpc, OPERATOR, "waive_unpaid", session_id=session_id, reason="x")
+            with refused("OCPAI"):
+                waiver.result(5)
+            one.sql("select private.lock_accounts(%s)", [ACCOUNT])
+    assert deadlocks(one) == 0
