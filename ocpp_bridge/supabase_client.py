@@ -59,6 +59,7 @@ class SupabaseClient:
         self._keeper: asyncio.Task[None] | None = None
         self._token = settings.api_key
         self._key_refused = False
+        self._tokens_refused = 0  # since a request was last taken
         self.on_token: Callable[[str], None] | None = None
 
     async def start(self) -> None:
@@ -135,6 +136,7 @@ class SupabaseClient:
             raise _translate(name, exc) from exc
         if isinstance(answer, str):  # the client's way to hand on what is no JSON: something else answered
             raise SupabaseUnavailable(f"{name}: the answer is no JSON")
+        self._tokens_refused = 0
         return answer
 
     async def _note_status(self, response: httpx.Response) -> None:
@@ -183,12 +185,14 @@ class SupabaseClient:
                 self._signed_in.set()
                 if self.on_token is not None:
                     self.on_token(session.access_token)
-                await asyncio.sleep(1)  # a token that is refused at once must not become a flood of sign-ins
+                # Tokens that are refused at once must not become a flood of sign-ins, which Auth would end by a limit.
+                await asyncio.sleep(_SIGN_IN_PAUSES_S[min(self._tokens_refused, len(_SIGN_IN_PAUSES_S) - 1)])
                 life = session.expires_in - 1
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(max(life - _REFRESH_BEFORE_S, life / 2)):
                         await self._stale.wait()
                 if self._stale.is_set():
+                    self._tokens_refused += 1
                     session = None  # a refused token may mean a refused session: begin anew
 
     async def _sign_in(self, session: Session | None) -> Session:

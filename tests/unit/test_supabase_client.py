@@ -153,3 +153,43 @@ async def test_a_refused_token_is_replaced_by_signing_in_again() -> None:
         assert await tokens.get() == "second"
         assert await client.ingest([EVENT]) == [{"ok": True}]
     await client.close()
+
+
+@respx.mock
+async def test_tokens_that_are_refused_again_and_again_make_the_sign_ins_rarer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Auth lets in what the API does not: a secret of JWTs that only one of them has, a clock that goes wrong."""
+    pauses: list[float] = []
+    turn = asyncio.sleep
+
+    async def sleep(delay: float) -> None:
+        pauses.append(delay)
+        await turn(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    respx.post(f"{URL}/auth/v1/token").respond(json=session("refused", 3600))
+    ingest = respx.post(INGEST).respond(401, json={"code": "PGRST301"})
+    settings = make_settings(supabase_url=URL, bridge_email="a@b.c", bridge_password="p", supabase_anon_key="anon")
+    client = SupabaseClient(settings)
+    tokens: asyncio.Queue[str] = asyncio.Queue()
+    client.on_token = tokens.put_nowait
+    await client.start()
+
+    async def refused() -> None:
+        with pytest.raises(SupabaseUnavailable):
+            await client.ingest([EVENT])
+
+    async with asyncio.timeout(10):
+        for _ in range(7):
+            await tokens.get()
+            await refused()
+        assert pauses[0] <= 1
+        assert pauses == sorted(pauses)
+        assert pauses[-1] >= 10
+        await tokens.get()
+        ingest.respond(json=[{"ok": True}])
+        await client.ingest([EVENT])
+        ingest.respond(401, json={"code": "PGRST301"})
+        await refused()
+        await tokens.get()
+        assert pauses[-1] <= 1  # one was taken in between: begin anew
+    await client.close()
