@@ -274,11 +274,10 @@ def test_waiver_and_closing_of_a_session_that_runs_do_not_dead_lock(worlds: tupl
     """Nothing of it is unpaid, which is no reason to wait for it."""
     one, two = worlds
     session_id = str(one.session(one.begin(station=STATION))["id"])
-    with ThreadPoolExecutor(1) as pool:
-        with one.db.transaction():
-            one.sql("select from charging_sessions where id = %s for update", session_id)  # as close_session()
-            waiver = pool.submit(two.rpc, OPERATOR, "waive_unpaid", session_id=session_id, reason="x")
-            with refused("OCPAI"):
-                waiver.result(5)
-            one.sql("select private.lock_accounts(%s)", [ACCOUNT])
+    with ThreadPoolExecutor(1) as pool, one.db.transaction():
+        one.sql("select from charging_sessions where id = %s for update", session_id)  # as close_session()
+        waiver = pool.submit(two.rpc, OPERATOR, "waive_unpaid", session_id=session_id, reason="x")
+        with refused("OCPAI"):
+            waiver.result(5)
+        one.sql("select private.lock_accounts(%s)", [ACCOUNT])
     assert deadlocks(one) == 0
