@@ -61,8 +61,8 @@ async def charge(driver: AsyncClient, station: SimulatedStation, say: Say) -> Se
 
 def _news(session: Session) -> str:
     return (
-        f"  topic session:{session['session_id'][:8]}…  {session['status']:8} {session['energy']:6} kWh  "
-        f"{session['amount']:7} {session['currency']}"
+        f"  topic session:{session['session_id'][:8]}…  {session['status']:8} {session['energy']:6.3f} kWh  "
+        f"{session['amount']:7.2f} {session['currency']}"
     )
 
 
