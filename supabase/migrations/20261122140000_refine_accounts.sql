@@ -723,12 +723,18 @@ begin
     -- A clock that always says the same: that session has ended, so this is another one.
     v_key := md5(v_key::text || v_session.id::text)::uuid;
   end loop;
-  -- A tag that start_charge() made up begins one charge: the same again, at the same register, is a repeat whose time was made anew.
+  -- A tag that start_charge() made up, in capitals, begins one charge: the same again, at the same register, is a repeat whose time was made anew.
   select s.* into v_former from public.charging_sessions as s
    where s.station_id = p_station.id and lower(s.id_tag) = lower(v_tag) and s.status = 'started'
-     and exists (select from public.commands as c where c.session_id = s.id and c.action = 'RemoteStartTransaction')
    order by s.start_time desc limit 1;
-  if v_former.connector_id = v_number and v_former.meter_start_wh = v_meter then
+  if found and not exists (select from public.charging_sessions as s join public.commands as c on c.session_id = s.id and c.action = 'RemoteStartTransaction'
+                            where s.id_tag = upper(v_tag) and s.station_id = p_station.id) then  -- of one that has gone on already the first was asked for
+    v_former := null;
+  end if;
+  if v_former.connector_id = v_number and v_former.meter_start_wh = v_meter
+     -- But one that has named its transaction had the answer: its register begins anew with each.
+     and not exists (select from public.meter_values as m
+                      where m.session_id = v_former.id and m.transaction_id = v_former.transaction_id and m.energy_wh > v_meter) then
     return v_former.start_reply;
   end if;
 

@@ -619,6 +619,36 @@ def test_charge_that_goes_on_in_a_new_transaction_is_paid_by_the_same_account_wi
     assert money(world) == (40, 0)
 
 
+def test_charge_that_goes_on_twice_is_paid_by_the_same_account_within_the_same_limit(world: World) -> None:
+    session = press(world, limit_amount=100)
+    transactions = [run(world, session, at=-60)]
+    for n in (1, 2):
+        world.meter(-60 + n * 10, 1000 + n * 1000, transaction=transactions[-1])  # 15 KGS more
+        transactions.append(world.begin(-55 + n * 10, session["id_tag"].lower(), 1000 + n * 1000))
+        assert world.begin(-54 + n * 10, session["id_tag"].lower(), 1000 + n * 1000) == transactions[-1]  # a repeat
+    row = world.session(transactions[-1])
+    assert (row["client_id"], row["user_id"], row["limit_amount"]) == (ACCOUNT, DRIVER, 70)
+    world.stop(transactions[2], 5000)
+    for transaction, meter in zip(transactions[:2], (2000, 3000), strict=True):
+        world.stop(transaction, meter)
+    assert [r["amount"] for r in world.sessions()] == [15, 15, 30]
+    assert money(world) == (OPENING - 60, 0)
+
+
+def test_charge_that_goes_on_where_registers_begin_at_0_each_time_is_billed_whole(world: World) -> None:
+    """The station named the first transaction, so its next start is no repeat of the first."""
+    session = press(world, limit_amount=100)
+    first = run(world, session, at=-60, meter=0)
+    assert world.begin(-59, session["id_tag"], 0) == first
+    world.meter(-50, 2000, transaction=first)  # 30 KGS
+    second = world.begin(-40, session["id_tag"], 0)
+    assert second != first
+    world.stop(second, 1000)
+    world.stop(first, 2000, at=-45)
+    assert [r["amount"] for r in world.sessions()] == [30, 15]
+    assert money(world) == (OPENING - 45, 0)
+
+
 def test_lost_stop_keeps_on_hold_what_was_used_and_no_more(world: World) -> None:
     give(world, 100)
     first = world.begin(at=-60)
