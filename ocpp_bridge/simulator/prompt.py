@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url",
         type=_url,
-        default=os.environ.get("OCPP_URL", "ws://127.0.0.1:8000/ws"),  # `make run` writes it to .local/env
+        default=os.environ.get("OCPP_URL") or "ws://127.0.0.1:8000/ws",  # `make run` writes it to .local/env
         help="where the bridge listens: OCPP_URL of the environment, else ws://127.0.0.1:8000/ws",
     )
     parser.add_argument("--id", default="TEST-001", help="the station's id (%(default)s)")

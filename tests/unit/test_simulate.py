@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 from ocpp_bridge.bridge import Bridge
 from ocpp_bridge.cli import main
+from ocpp_bridge.simulator import prompt
 from tests.fakes.supabase import FakeSupabase
 
 
@@ -64,3 +66,15 @@ def test_an_impossible_option_is_refused(option: str, value: str, capsys: pytest
         main(["simulate", option, value])
     assert ended.value.code == 2
     assert f"argument {option}: {value!r} is no" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "url"), [("ws://10.0.0.7:9000/ws", "ws://10.0.0.7:9000/ws"), ("", "ws://127.0.0.1:8000/ws")]
+)
+def test_the_bridge_is_found_by_ocpp_url_and_an_empty_one_counts_as_none(
+    monkeypatch: pytest.MonkeyPatch, given: str, url: str
+) -> None:
+    monkeypatch.setenv("OCPP_URL", given)
+    parser = argparse.ArgumentParser()
+    prompt.add_arguments(parser)
+    assert parser.parse_args([]).url == url
