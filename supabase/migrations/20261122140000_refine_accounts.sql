@@ -797,12 +797,12 @@ begin
   else
     insert into public.charging_sessions (station_id, connector_id, user_id, client_id, id_tag, status, start_time, reported_start,
         start_key, meter_start_wh, meter_max_wh, flags, clock_offset, reservation_id, tariff, amount, currency, priced_energy_wh,
-        limit_energy_kwh, limit_amount)
+        limit_energy_kwh, limit_amount, stop_requested_at)
     values (p_station.id, v_connector, v_owner.user_id, v_client_id, v_tag, 'started', v_start, p_payload ->> 'timestamp', v_key, v_meter, v_meter, v_flags,
         private.clock_offset(v_reported, p_received_at),
         private.to_integer(p_payload -> 'reservationId'), v_tariff, (v_price ->> 'cost')::numeric, v_price ->> 'currency', 0,
         case when v_former.limit_energy_kwh is not null then greatest(v_former.limit_energy_kwh - v_former.energy, 0.001) end,
-        case when v_former.limit_amount is not null then greatest(v_former.limit_amount - v_former.amount, 0.01) end)
+        case when v_former.limit_amount is not null then greatest(v_former.limit_amount - v_former.amount, 0.01) end, v_former.stop_requested_at)
     returning * into v_session;
   end if;
 

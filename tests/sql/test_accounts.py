@@ -649,6 +649,19 @@ def test_charge_that_goes_on_where_registers_begin_at_0_each_time_is_billed_whol
     assert money(world) == (OPENING - 45, 0)
 
 
+def test_charge_that_goes_on_although_it_was_to_stop_is_told_to_stop(world: World) -> None:
+    """The driver pressed stop while the power was away."""
+    session = press(world)
+    first = run(world, session, at=-60)
+    world.meter(-50, 2000, transaction=first)
+    world.rpc(DRIVER, "stop_charge", session_id=session["id"])
+    second = world.begin(-40, session["id_tag"], 2000)
+    assert [(c["action"], c["payload"]) for c in world.claim()] == [
+        ("RemoteStopTransaction", {"transactionId": second})
+    ]
+    assert world.session(second)["stop_requested_at"] is not None
+
+
 def test_lost_stop_keeps_on_hold_what_was_used_and_no_more(world: World) -> None:
     give(world, 100)
     first = world.begin(at=-60)
