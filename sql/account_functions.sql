@@ -175,7 +175,9 @@ language plpgsql volatile set search_path = ''
 as $$
 begin
   perform private.lock_accounts(array[p_session.client_id]);
-  perform private.expire_starts(p_client_id => p_session.client_id);
+  if p_session.client_id is not null then  -- else it would be all starts of everybody
+    perform private.expire_starts(p_client_id => p_session.client_id);
+  end if;
   perform private.collect_unpaid(p_session.client_id);
   select f.*, 0 into problem, wanted, available, unpaid, currency, taken
     from private.check_funds(p_session.client_id, p_session.limit_energy_kwh, p_session.limit_amount, p_tariff, p_at, p_partly) as f;

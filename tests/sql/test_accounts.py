@@ -822,6 +822,14 @@ def test_booking_on_an_account_releases_the_hold_of_a_start_whose_time_is_up(
     assert row["error"] == ("the station accepted, but no charge began" if sent else "the station could not be reached")
 
 
+def test_start_that_nobody_pays_for_leaves_the_starts_of_others_to_the_housekeeping(world: World) -> None:
+    """It would do it for everybody, while its station waits, and keep their accounts locked."""
+    session = overdue(world, sent=False)
+    world.sql("insert into id_tags (id_tag) values ('NOBODY')")
+    assert world.start(tag="NOBODY", station=OTHER_STATION)["idTagInfo"]["status"] == "Accepted"
+    assert world.session(session["transaction_id"])["status"] == "pending"
+
+
 def test_start_of_another_finds_connector_and_money_of_one_whose_time_is_up(world: World) -> None:
     world.sql("update users set client_id = %s where id = %s", ACCOUNT, OTHER_DRIVER)
     give(world, 100)
