@@ -31,11 +31,12 @@ export type Line = {
   tariff_type: Enums<"tariff_type"> | "vat" | "min_price" | "max_price";
   rule_id?: string; // not for a station's own price, VAT, least and most price
   rule_name: string;
-  quantity?: number; // in `unit`; neither for least and most price
-  unit?: "kWh" | "min" | "h" | "session" | "%";
-  price?: number; // of one unit
+  quantity: number; // in `unit`; of "%" what the tax is on
+  unit: "kWh" | "min" | "h" | "session" | "reservation" | "%";
+  price: number; // of one unit; of "%" the rate
   list_price?: number; // what others pay, where the account has a discount
   vat?: number; // % that come on top, or are in it
+  reservation?: Enums<"reservation_restriction">; // of a rule for reservations
   amount: number;
 };
 

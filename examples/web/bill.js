@@ -56,7 +56,7 @@ export function linesTable(cost, caption) {
 }
 
 function quantityOf({ tariff_type: type, quantity, unit, price: each }, currency) {
-  if (type === "vat") return `on ${money(quantity, currency)}`;
+  if (type === "vat") return unit === "%" ? `on ${money(quantity, currency)}` : "";
   if (type === "min_price" || type === "max_price") return "";
   return `${plain(quantity)} ${unit} × ${price(each, currency)}`;
 }

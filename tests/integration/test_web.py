@@ -272,6 +272,24 @@ async def test_whoever_signs_out_leaves_nothing_of_a_charge_behind(visit: Visit,
         assert await driver.page.evaluate(kept) == []
 
 
+async def test_tax_that_is_no_percentage_is_not_shown_as_one(visit: Visit, system: System) -> None:
+    """Both least prices are more than the quote: they say what the tax is."""
+    with system.stack.connect() as db:
+        db.execute("insert into tariff_plans (name, min_price, min_price_incl_vat) values ('Least', 1000, 1500)")
+        db.execute(
+            "insert into tariff_rules (tariff_plan_id, name, tariff_type, price, vat)"
+            " select id, 'Energy', 'per_kwh', 15, 12 from tariff_plans where name = 'Least'"
+        )
+        db.execute(
+            "update stations set tariff_plan_id = (select id from tariff_plans where name = 'Least')"
+            " where id = 'KG-NRN-001'"
+        )
+    visitor = await visit()
+    await visitor.go("/station/KG-NRN-001")
+    tax = visitor.page.locator(".lines tbody tr").filter(has_text="VAT")
+    await expect(tax.get_by_role("cell")).to_have_text(["", "KGS 500.00"])
+
+
 async def test_dates_are_readable_in_a_language_that_the_browser_knows_by_name_only(visit: Visit) -> None:
     driver = await visit(locale="ky-KG")
     await driver.sign_in("DEMO_DRIVER")

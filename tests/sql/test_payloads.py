@@ -12,7 +12,7 @@ import pytest
 from local_supabase.tools import Tools
 from tests.conftest import ROOT
 from tests.sql.test_live import leave, status
-from tests.sql.world import ACCOUNT, DRIVER, STATION, Row, World
+from tests.sql.world import ACCOUNT, DRIVER, PLAN, STATION, Row, World
 
 TYPES = ROOT / "types" / "payloads.ts"
 SENT_BY_REALTIME = "id"  # of the message
@@ -103,6 +103,51 @@ def test_answers_have_the_fields_of_their_types(world: World, vat: int | None) -
     assert bill["lines"]
     assert ("vat" in bill) is (vat is not None)
     fits(world.session(transaction)["receipt"], "Cost")
+
+
+def test_every_kind_of_line_has_the_fields_and_words_of_its_type(world: World) -> None:
+    columns = "tariff_plan_id, name, tariff_type, price, vat, per_hour, reservation"
+    for values in (
+        "'per_minute', 60, 12, true, null",
+        "'parking_fee', 1, 12, false, null",
+        "'session_fee', 5, null, false, null",
+        "'session_fee', 30, 12, false, 'RESERVATION'",
+    ):
+        world.sql(f"insert into tariff_rules ({columns}) values (%s, 'Rule', {values})", PLAN)
+    world.sql("insert into client_tariffs (client_id, discount_percent) values (%s, 10)", ACCOUNT)
+    world.sql(
+        "insert into commands (station_id, action, payload, status, created_at, answered_at)"
+        " values (%s, 'ReserveNow', '{\"reservationId\": 77}', 'accepted', %s, %s)",
+        STATION,
+        world.at(-90),
+        world.at(-75),
+    )
+    lines = []
+    for limit, at in (("min_price = 1000", -60), ("min_price = 0, max_price = 1", -30)):
+        world.sql(f"update tariff_plans set {limit} where id = %s", PLAN)
+        lines += world.rpc(DRIVER, "calculate_cost", station_id=STATION, energy_kwh=10, parking_minutes=5)["lines"]
+        transaction = world.begin(at=at)
+        world.sql("update charging_sessions set reservation_id = 77 where transaction_id = %s", transaction)
+        world.stop(transaction, 3000, at=at + 20)
+        lines += world.session(transaction)["receipt"]["lines"]
+    must, may = fields("Line")
+    for line in lines:
+        assert must <= line.keys() <= must | may, line
+    assert set().union(*lines) == must | may
+    for field in ("tariff_type", "unit"):
+        assert {line[field] for line in lines} == words("Line", field)
+
+
+def words(name: str, field: str) -> set[str]:
+    """Those that a field of a type may hold."""
+    database = (ROOT / "types" / "database.ts").read_text()
+
+    def of_enum(name: re.Match[str]) -> str:
+        (listed,) = re.findall(rf'^      "{name[1]}": ("[^;]+);', database, re.M)
+        return str(listed)
+
+    (union,) = re.findall(rf"^export type {name} = .*?^  {field}\??: ([^;]+);", TYPES.read_text(), re.S | re.M)
+    return set(re.findall(r'"([^"]+)"', re.sub(r'Enums<"(\w+)">', of_enum, union)))
 
 
 def fits(value: Any, name: str) -> None:
