@@ -43,7 +43,7 @@ language plpgsql volatile set search_path = ''
 as $$
 begin
   perform private.lock_accounts(array[p_session.client_id]);
-  if p_session.client_id is not null then  -- else it would be all starts of everybody
+  if private.is_account(p_session.client_id) then  -- else nothing is on hold, and no lock of an account puts those who do this in order
     perform private.expire_starts(p_client_id => p_session.client_id);
   end if;
   perform private.collect_unpaid(p_session.client_id);

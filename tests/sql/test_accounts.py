@@ -822,11 +822,15 @@ def test_booking_on_an_account_releases_the_hold_of_a_start_whose_time_is_up(
     assert row["error"] == ("the station accepted, but no charge began" if sent else "the station could not be reached")
 
 
-def test_start_that_nobody_pays_for_leaves_the_starts_of_others_to_the_housekeeping(world: World) -> None:
-    """It would do it for everybody, while its station waits, and keep their accounts locked."""
-    session = overdue(world, sent=False)
-    world.sql("insert into id_tags (id_tag) values ('NOBODY')")
-    assert world.start(tag="NOBODY", station=OTHER_STATION)["idTagInfo"]["status"] == "Accepted"
+@pytest.mark.parametrize("payer", [None, COMPANY])
+def test_start_without_an_account_leaves_the_starts_of_others_to_the_housekeeping(
+    world: World, payer: UUID | None
+) -> None:
+    """No hold is in its way, and it would lock what belongs to other stations."""
+    session = press(world, OPERATOR)
+    world.sql("update commands set expires_at = now() - interval '1 s'")
+    world.sql("insert into id_tags (id_tag, client_id) values ('POSTPAID', %s)", payer)
+    assert world.start(tag="POSTPAID", station=OTHER_STATION)["idTagInfo"]["status"] == "Accepted"
     assert world.session(session["transaction_id"])["status"] == "pending"
 
 
