@@ -4,6 +4,7 @@
 import { ask, supabase, wrap } from "./api.js";
 import { fill, h } from "./dom.js";
 import { kwh, money } from "./format.js";
+import { forgetAll } from "./keep.js";
 import { follow, watchState } from "./live.js";
 import { me, refreshMe, signOut, watchMe } from "./me.js";
 import { problem, say } from "./say.js";
@@ -156,7 +157,7 @@ watchMe(() => {
   drawAccount();
   drawNav(address().split("?")[0]);
   if (known !== me.id) {
-    if (known) sessionStorage.clear(); // it is about the charges of whoever was here
+    if (known) forgetAll(); // it is about the charges of whoever was here
     known = me.id;
     findSession().catch(() => {});
     if (begun) show();

@@ -290,6 +290,21 @@ async def test_tax_that_is_no_percentage_is_not_shown_as_one(visit: Visit, syste
     await expect(tax.get_by_role("cell")).to_have_text(["", "KGS 500.00"])
 
 
+async def test_a_charge_is_watched_where_the_browser_keeps_nothing(visit: Visit, charger: Charger) -> None:
+    async with charger("KG-BSK-001"):
+        driver = await visit()
+        await driver.page.add_init_script(
+            "Object.defineProperty(window, 'sessionStorage',"
+            " { get() { throw new DOMException('Access is denied for this document.', 'SecurityError'); } })"
+        )
+        await driver.sign_in("DEMO_DRIVER")
+        await driver.start("KG-BSK-001")
+        await driver.grows("Energy")
+        await driver.page.get_by_role("button", name="Sign out").click()
+        await expect(driver.page.get_by_role("link", name="Sign in")).to_be_visible()
+        await expect(driver.page.locator(".under-way")).to_have_count(0)
+
+
 async def test_dates_are_readable_in_a_language_that_the_browser_knows_by_name_only(visit: Visit) -> None:
     driver = await visit(locale="ky-KG")
     await driver.sign_in("DEMO_DRIVER")

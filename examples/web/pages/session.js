@@ -4,6 +4,7 @@ import { ask, call, supabase } from "../api.js";
 import { receipt } from "../bill.js";
 import { fill, h, pill } from "../dom.js";
 import { dateTime, duration, fromTo, kw, kwh, money, percent, plain } from "../format.js";
+import { keep, recall } from "../keep.js";
 import { follow } from "../live.js";
 import { SessionPlot } from "../plot.js";
 import { busy, problem, say, toast } from "../say.js";
@@ -271,7 +272,7 @@ function limitsOf(session) {
 class Points {
   constructor(sessionId) {
     this.key = `plot:${sessionId}`;
-    this.heard = JSON.parse(sessionStorage.getItem(this.key) ?? "[]");
+    this.heard = recall(this.key) ?? [];
     this.readings = [];
     this.all = [];
     this.merge();
@@ -300,7 +301,7 @@ class Points {
     if (last && last.energy === energy && last.amount === amount) return;
     this.heard.push({ at, power: stop ? 0 : power, energy, amount, ended: Boolean(stop) });
     this.heard = this.heard.slice(-MOST_POINTS);
-    sessionStorage.setItem(this.key, JSON.stringify(this.heard));
+    keep(this.key, this.heard);
     this.merge();
   }
 
